@@ -1,0 +1,47 @@
+"""Typed skills on small language models, with an LLM called only where they are not sure enough."""
+
+from __future__ import annotations
+
+from hetagent import errors
+from hetagent.errors import HetagentError, NoAnswerError
+from hetagent.models.base import Completion, Message, Model, Request
+from hetagent.models.litellm import LiteLLM
+from hetagent.models.llamacpp import LlamaCpp
+from hetagent.models.scripted import Answer, Scripted
+from hetagent.models.transformers import Transformers
+from hetagent.orchestrator import Orchestrator
+from hetagent.outcome import Call, Draft, FieldOutcome, Outcome, Usage
+from hetagent.policy import Decision, Policy, Scored, Threshold
+from hetagent.skill import Skill, skill
+from hetagent.tools import ToolCall, tools
+
+__all__ = [
+    "Answer",
+    "Call",
+    "Completion",
+    "Decision",
+    "Draft",
+    "FieldOutcome",
+    "HetagentError",
+    "LiteLLM",
+    "LlamaCpp",
+    "Message",
+    "Model",
+    "NoAnswerError",
+    "Orchestrator",
+    "Outcome",
+    "Policy",
+    "Request",
+    "Scored",
+    "Scripted",
+    "Skill",
+    "Threshold",
+    "ToolCall",
+    "Transformers",
+    "Usage",
+    "errors",
+    "skill",
+    "tools",
+]
+
+__version__ = "0.1.0"

@@ -1,0 +1,255 @@
+"""Closed JSON Schemas to token masks, shared by all local models; knows no inference library.
+
+An output type is compiled through Outlines, always with its llguidance backend named: with
+Outlines' default backend a missing package leaves the text unconstrained without an error
+(``benchmarks/constraints.py`` compares the backends). What Outlines compiles is then stepped
+directly, because scoring needs what a logits processor hides: how much probability the mask
+removed, and which bytes the grammar forces.
+
+A constraint that cannot act is an error, never an unconstrained answer.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hetagent.errors import ConstraintError, UnsupportedTypeError
+from hetagent.schema import OutputType
+
+__all__ = ["DEFAULT_MAX_ITEMS", "DEFAULT_MAX_LENGTH", "Compiler", "Constraint", "Matcher", "check"]
+
+Schema = dict[str, Any]
+
+DEFAULT_MAX_LENGTH = 256
+"""Characters of a string that has no bound of its own."""
+DEFAULT_MAX_ITEMS = 32
+"""Items of a list that has no bound of its own."""
+# Integers without bounds stay within what JSON readers represent exactly (RFC 8259, section 6).
+_SAFE_INTEGER = 2**53 - 1
+_WHITESPACE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+
+
+def check(output: OutputType[Any], *, where: str = "the output type") -> None:
+    """Raise at once where an output type cannot be compiled, before any model is loaded.
+
+    Args:
+        output: The type.
+        where: Words that name the type's place in the error message.
+
+    Raises:
+        UnsupportedTypeError: With what the compiler says, e.g. look-around in a pattern.
+    """
+    if output.form == "choice":
+        return
+    import llguidance
+
+    failed, messages = llguidance.LLMatcher.validate_grammar_with_warnings(_direct_grammar(output))
+    if failed:
+        raise UnsupportedTypeError(
+            f"{where} cannot be constrained: {' '.join(messages[0].split())}",
+            hint="Simplify the pattern or the bounds, and check the rest in a validator.",
+        )
+
+
+class Compiler:
+    """Compiles output types for one vocabulary, each once.
+
+    Args:
+        tokenizer: An ``llguidance.LLTokenizer`` of the model's vocabulary.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._backend = _outlines_backend()(tokenizer)
+        self._compiled: dict[str, Constraint] = {}
+        self._lock = threading.Lock()
+
+    def compile(self, output: OutputType[Any]) -> Constraint:
+        """Compile an output type, or return what was compiled before.
+
+        Raises:
+            ConstraintError: The type cannot be compiled for this vocabulary.
+        """
+        key = output.fingerprint
+        with self._lock:
+            if key not in self._compiled:
+                self._compiled[key] = Constraint(self._tokenizer, self._grammar(output))
+            return self._compiled[key]
+
+    def _grammar(self, output: OutputType[Any]) -> str:
+        kind, text = _source(output)
+        try:
+            if kind == "json_schema":
+                processor = self._backend.get_json_schema_logits_processor(text)
+            else:
+                processor = self._backend.get_cfg_logits_processor(text)
+        except ValueError as error:
+            raise ConstraintError(f"The output type cannot be compiled: {error}") from error
+        return str(processor.grammar)
+
+
+class Constraint:
+    """A compiled output type, from which any number of answers can be matched."""
+
+    def __init__(self, tokenizer: Any, grammar: str) -> None:
+        import llguidance
+
+        self._start = llguidance.LLMatcher(tokenizer, grammar)
+        self._vocab_size = int(tokenizer.vocab_size)
+        _raise_if_stuck(self._start, "The output type cannot be compiled")
+
+    def start(self) -> Matcher:
+        """A matcher at the start of an answer."""
+        return Matcher(self._start.deep_copy(), self._vocab_size)
+
+
+class Matcher:
+    """One answer on its way through a constraint."""
+
+    def __init__(self, matcher: Any, vocab_size: int) -> None:
+        self._matcher = matcher
+        words = (vocab_size + 31) // 32
+        self._bits = np.zeros((1, words), dtype=np.int32)
+
+    def allowed(self) -> npt.NDArray[np.intp]:
+        """Ids of the tokens that may come next, ascending.
+
+        Raises:
+            ConstraintError: The constraint cannot act, or allows nothing.
+        """
+        from llguidance.numpy import fill_next_token_bitmask
+
+        fill_next_token_bitmask(self._matcher, self._bits)
+        _raise_if_stuck(self._matcher, "The constraint stopped working")
+        ids = np.flatnonzero(np.unpackbits(self._bits.view(np.uint8), bitorder="little"))
+        if not len(ids):
+            raise ConstraintError(
+                "The constraint allows no token at all.",
+                hint="The model's vocabulary cannot spell this type; try another model.",
+            )
+        return ids
+
+    def forced(self) -> bytes:
+        """The bytes that every valid answer has next."""
+        return bytes(self._matcher.compute_ff_bytes())
+
+    def advance(self, token: int) -> None:
+        """Take one token.
+
+        Raises:
+            ConstraintError: The token is not allowed here.
+        """
+        if not self._matcher.consume_token(token):
+            _raise_if_stuck(self._matcher, "The constraint refused a token")
+            raise ConstraintError(f"The constraint refused token {token}.")
+
+    @property
+    def complete(self) -> bool:
+        """Whether the answer so far is valid as it stands."""
+        return bool(self._matcher.is_accepting())
+
+
+def accepts(constraint: Constraint, tokens: Sequence[int]) -> bool:
+    """Whether a token sequence is a complete valid answer; for checks and tests."""
+    matcher = constraint.start()
+    try:
+        for token in tokens:
+            matcher.advance(token)
+    except ConstraintError:
+        return False
+    return matcher.complete
+
+
+def bounded(schema: Schema) -> Schema:
+    """A copy in which everything that could go on for ever has a bound."""
+    result = copy.deepcopy(schema)
+    _bound(result)
+    return result
+
+
+def _bound(schema: Any) -> None:
+    if not isinstance(schema, dict):
+        return
+    kind = schema.get("type")
+    if kind == "string" and "format" not in schema:
+        schema.setdefault("maxLength", max(DEFAULT_MAX_LENGTH, schema.get("minLength", 0)))
+    elif kind == "array" and "prefixItems" not in schema:
+        schema.setdefault("maxItems", max(DEFAULT_MAX_ITEMS, schema.get("minItems", 0)))
+    elif kind == "integer":
+        _bound_integer(schema)
+    for key, part in schema.items():
+        if key in ("properties", "$defs"):
+            for inner in part.values():
+                _bound(inner)
+        elif key in ("anyOf", "prefixItems"):
+            for inner in part:
+                _bound(inner)
+        elif key == "items":
+            _bound(part)
+
+
+def _bound_integer(schema: Schema) -> None:
+    if "minimum" not in schema and "exclusiveMinimum" not in schema:
+        upper = schema.get("maximum", schema.get("exclusiveMaximum", 0))
+        schema["minimum"] = min(-_SAFE_INTEGER, int(upper) - _SAFE_INTEGER)
+    if "maximum" not in schema and "exclusiveMaximum" not in schema:
+        lower = schema.get("minimum", schema.get("exclusiveMinimum", 0))
+        schema["maximum"] = max(_SAFE_INTEGER, int(lower) + _SAFE_INTEGER)
+
+
+def _source(output: OutputType[Any]) -> tuple[str, str]:
+    """What to compile: ``("json_schema", …)``, or ``("lark", …)`` for a bare string."""
+    schema = bounded(output.schema)
+    if output.form == "bare" and schema["type"] == "string":
+        return "lark", _bare_string_grammar(schema)
+    return "json_schema", json.dumps({**schema, "x-guidance": _WHITESPACE})
+
+
+def _bare_string_grammar(schema: Schema) -> str:
+    """A Lark grammar of the string itself; in JSON it would be quoted and escaped."""
+    low, high = schema.get("minLength", 0), schema["maxLength"]
+    terminal = f"/(?s:.){{{low},{high}}}/"
+    if "pattern" in schema:
+        body = schema["pattern"].removeprefix("^").removesuffix("$")
+        # A slash would end the terminal; one that is escaped already stays as it is.
+        body = re.sub(r"(\\.)|/", lambda m: m.group(1) or r"\/", body, flags=re.DOTALL)
+        terminal += f" & /{body}/"
+    return f"start: TEXT\nTEXT: {terminal}\n"
+
+
+@lru_cache(maxsize=1)
+def _outlines_backend() -> type[Any]:
+    """Outlines' llguidance backend, for a vocabulary instead of one of Outlines' own models."""
+    from outlines.backends.llguidance import LLGuidanceBackend
+
+    class Backend(LLGuidanceBackend):  # type: ignore[misc,unused-ignore]
+        def __init__(self, tokenizer: Any) -> None:
+            import llguidance
+
+            self.llg = llguidance
+            self.tensor_library_name = "numpy"
+            self.llg_tokenizer = tokenizer
+
+    return Backend
+
+
+def _direct_grammar(output: OutputType[Any]) -> str:
+    """What Outlines would compile, without importing it: declarations stay fast."""
+    import llguidance
+
+    kind, text = _source(output)
+    return str(llguidance.grammar_from(kind, text))
+
+
+def _raise_if_stuck(matcher: Any, what: str) -> None:
+    if matcher.is_error():
+        raise ConstraintError(f"{what}: {' '.join(matcher.get_error().split())}")

@@ -1,0 +1,228 @@
+"""Messages to tokens, by the model's own chat template, so that inputs cannot forge control tokens.
+
+The template is rendered with placeholders for the contents. Only text of the template itself may
+become a control token; contents are tokenised as plain text, together with the plain text around
+them, so that the tokens are those of an honest rendering.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from hetagent.engine.vocabulary import Vocabulary
+from hetagent.errors import ModelError
+from hetagent.models.base import Message
+
+__all__ = ["PLAIN_TEMPLATE", "ChatPrompt", "ChatTokenizer"]
+
+PLAIN_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message.role == 'system' %}{{ message.content }}\n\n"
+    "{% elif message.role == 'user' %}Input: {{ message.content }}\n"
+    "{% else %}Output: {{ message.content }}\n\n{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}Output: {% endif %}"
+)
+"""For models without a template of their own: base models, which only continue a text."""
+
+# Private-use characters, which no template writes.
+_OPEN, _CLOSE = "\ue0f0", "\ue0f1"
+_HOLE = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
+
+
+@dataclass(frozen=True, slots=True)
+class ChatPrompt:
+    """A tokenised prompt.
+
+    Attributes:
+        tokens: Its tokens.
+        fixed: How many of them, from the start, are the same for every input of the skill.
+        tail: The plain text after the last control token; an answer's tokens depend on it.
+    """
+
+    tokens: tuple[int, ...]
+    fixed: int
+    tail: str
+
+
+class ChatTokenizer:
+    """Tokenises conversations for one model.
+
+    Args:
+        vocabulary: The model's tokens.
+        template: Its Jinja chat template; `PLAIN_TEMPLATE` where it has none.
+        name: The model's name, for messages.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, *, template: str | None, name: str) -> None:
+        self._vocabulary = vocabulary
+        self._template = _compile(template or PLAIN_TEMPLATE)
+        self._name = name
+        self._special = _alternatives(vocabulary.specials)
+        # The fixed parts of a few hundred skills; each is a few kilobytes.
+        self._fixed_tokens = lru_cache(maxsize=512)(self._compute_fixed)
+        self.end_of_turn = self._find_end_of_turn()
+
+    def encode(self, messages: Sequence[Message]) -> ChatPrompt:
+        """Tokenise a conversation up to where the answer begins."""
+        tokens, tail = self._tokens(messages)
+        fixed = self._fixed_tokens(tuple(messages[:-1]), messages[-1].role)
+        return ChatPrompt(tuple(tokens), _common(fixed, tokens), tail)
+
+    def encode_answer(self, text: str, *, prompt: ChatPrompt) -> tuple[int, ...]:
+        """The tokens of an answer as they follow a prompt, without the end of turn."""
+        tail = self._plain(prompt.tail)
+        joined = self._plain(prompt.tail + text)
+        # Where the boundary merges, the answer cannot follow the prompt in those tokens.
+        if joined[: len(tail)] == tail:
+            return tuple(joined[len(tail) :])
+        return tuple(self._plain(text))
+
+    def _compute_fixed(self, messages: tuple[Message, ...], role: Any) -> list[int]:
+        probes = [self._tokens((*messages, Message(role, text)))[0] for text in ("a", "7", "(")]
+        length = min(_common(probes[0], other) for other in probes[1:])
+        return probes[0][:length]
+
+    def _tokens(self, messages: Sequence[Message]) -> tuple[list[int], str]:
+        tokens: list[int] = []
+        run = ""
+        for part in self._parts(messages):
+            if isinstance(part, int):
+                tokens += self._plain(run)
+                tokens.append(part)
+                run = ""
+            else:
+                run += part
+        tokens += self._plain(run)
+        bos = self._vocabulary.bos
+        if bos is not None and tokens[:1] != [bos]:
+            tokens.insert(0, bos)
+        return tokens, run
+
+    def _parts(self, messages: Sequence[Message]) -> Iterator[int | str]:
+        """Control tokens of the template, and plain text of template and contents."""
+        rendered, contents = self._render(messages)
+        pieces = _HOLE.split(rendered)
+        for index, piece in enumerate(pieces):
+            if index % 2:
+                yield contents[int(piece)]
+                continue
+            for text in self._special.split(piece):
+                if text in self._vocabulary.specials:
+                    yield self._vocabulary.specials[text]
+                elif text:
+                    yield text
+
+    def _plain(self, text: str) -> list[int]:
+        """Tokenise text in which anything that looks like a control token is cut in two."""
+        if not text:
+            return []
+        if not self._special.search(text):
+            return self._vocabulary.encode(text)
+        tokens: list[int] = []
+        start = 0
+        for match in self._special.finditer(text):
+            tokens += self._vocabulary.encode(text[start : match.start() + 1])
+            start = match.start() + 1
+        return tokens + self._vocabulary.encode(text[start:])
+
+    def _render(
+        self, messages: Sequence[Message], *, prompt: bool = True
+    ) -> tuple[str, list[str]]:
+        from jinja2 import TemplateError
+
+        try:
+            rendered, contents = self._fill(messages, prompt=prompt)
+        except TemplateError:
+            # Some templates refuse a system message; it then opens the first user's turn.
+            try:
+                rendered, contents = self._fill(_without_system(messages), prompt=prompt)
+            except TemplateError as error:
+                raise ModelError(
+                    f"The chat template of {self._name} failed: {error}",
+                    hint="Pass another one: LlamaCpp(..., chat_template=...).",
+                ) from error
+        # Reasoning models open a thought; a constrained answer begins after it.
+        if prompt and rendered.endswith("<think>\n"):
+            rendered += "</think>\n\n"
+        if len(_HOLE.findall(rendered)) < len(contents):
+            raise ModelError(
+                f"The chat template of {self._name} drops or rewrites messages.",
+                hint="Pass another one: LlamaCpp(..., chat_template=...).",
+            )
+        return rendered, contents
+
+    def _fill(self, messages: Sequence[Message], *, prompt: bool) -> tuple[str, list[str]]:
+        contents = [message.content for message in messages]
+        holes = [
+            {"role": message.role, "content": f"{_OPEN}{index}{_CLOSE}"}
+            for index, message in enumerate(messages)
+        ]
+        rendered = self._template.render(
+            messages=holes,
+            add_generation_prompt=prompt,
+            enable_thinking=False,
+            bos_token=self._text_of(self._vocabulary.bos),
+            eos_token=self._text_of(self._vocabulary.end),
+        )
+        return rendered, contents
+
+    def _text_of(self, token: int | None) -> str:
+        return next((text for text, id_ in self._vocabulary.specials.items() if id_ == token), "")
+
+    def _find_end_of_turn(self) -> int:
+        """The control token that the template writes after an answer."""
+        turns = [Message("user", "a"), Message("assistant", "b")]
+        rendered, _ = self._render(turns, prompt=False)
+        after = _HOLE.split(rendered)[-1]
+        found = self._special.search(after)
+        return self._vocabulary.specials[found.group()] if found else self._vocabulary.end
+
+
+def _without_system(messages: Sequence[Message]) -> list[Message]:
+    if len(messages) < 2 or messages[0].role != "system":
+        return list(messages)
+    first = messages[1]
+    merged = Message(first.role, f"{messages[0].content}\n\n{first.content}")
+    return [merged, *messages[2:]]
+
+
+def _alternatives(specials: Any) -> re.Pattern[str]:
+    words = sorted((re.escape(text) for text in specials if text), key=len, reverse=True)
+    # The group keeps what separates; a pattern that never matches where there are none.
+    return re.compile(f"({'|'.join(words)})" if words else r"(?!)()")
+
+
+def _common(left: Sequence[int], right: Sequence[int]) -> int:
+    length = 0
+    for a, b in zip(left, right, strict=False):
+        if a != b:
+            break
+        length += 1
+    return length
+
+
+def _compile(source: str) -> Any:
+    from jinja2 import TemplateError
+    from jinja2.ext import loopcontrols
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    def refuse(message: str) -> None:
+        raise TemplateError(message)
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
+    )
+    environment.globals["raise_exception"] = refuse
+    environment.globals["strftime_now"] = lambda form: datetime.now().astimezone().strftime(form)
+    try:
+        return environment.from_string(source)
+    except TemplateError as error:
+        raise ModelError(
+            f"The chat template is not valid Jinja: {error}",
+            hint="Pass another one: LlamaCpp(..., chat_template=...).",
+        ) from error

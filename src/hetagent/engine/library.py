@@ -1,0 +1,74 @@
+"""llama.cpp itself: loaded once, silent, with its last words kept for error messages."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from collections import deque
+from functools import lru_cache
+from typing import Any
+
+from hetagent.errors import BackendError
+
+__all__ = ["last_words", "llama_cpp", "version"]
+
+_log = logging.getLogger("hetagent.llama_cpp")
+_complaints: deque[str] = deque(maxlen=20)
+_WARN, _ERROR, _CONTINUED = 3, 4, 5
+
+
+@lru_cache(maxsize=1)
+def llama_cpp() -> Any:
+    """The ``llama_cpp`` module, with its log going to the logger ``hetagent.llama_cpp``.
+
+    Raises:
+        BackendError: It is not installed, or its library cannot be loaded.
+    """
+    try:
+        import llama_cpp as module
+    except (ImportError, OSError, RuntimeError, FileNotFoundError) as error:
+        raise BackendError(
+            f"llama-cpp-python cannot be loaded: {error}",
+            hint="Install it again: pip install --force-reinstall --no-cache-dir llama-cpp-python; "
+            "`hetagent doctor` says more.",
+        ) from error
+    module.llama_log_set(_callback(module), ctypes.c_void_p(0))
+    module.llama_backend_init()
+    return module
+
+
+def version() -> str:
+    """The installed version of llama-cpp-python, without loading it; empty where there is none."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("llama-cpp-python")
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def last_words() -> str:
+    """What llama.cpp last complained of, on one line; empty where it did not."""
+    return " ".join(" ".join(_complaints).split())
+
+
+def forget_words() -> None:
+    """Forget earlier complaints, so that `last_words` is about what comes next."""
+    _complaints.clear()
+
+
+@lru_cache(maxsize=1)
+def _callback(module: Any) -> Any:
+    """The log callback; kept for ever, since llama.cpp keeps only its address."""
+    level_of_line = _WARN
+
+    @module.llama_log_callback  # type: ignore[untyped-decorator, unused-ignore]
+    def receive(level: int, text: bytes, _: Any) -> None:
+        nonlocal level_of_line
+        level_of_line = level_of_line if level == _CONTINUED else level
+        line = text.decode("utf-8", errors="replace")
+        if level_of_line == _ERROR:
+            _complaints.append(line)
+        _log.debug("%s", line.rstrip())
+
+    return receive

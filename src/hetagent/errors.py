@@ -1,0 +1,210 @@
+"""Every error hetagent raises, in one tree; each message ends with what to do next.
+
+    HetagentError
+    ├── SkillError                a skill is declared or called in a way that cannot work
+    │   └── UnsupportedTypeError  an output type that no constraint can express
+    ├── InputError                an input that cannot be given to any model
+    │   └── InputTooLongError     an input that does not fit the model's context window
+    ├── ModelError                a model could not be found, loaded or run
+    │   ├── UnknownModelError     a name that is in no catalogue and no folder
+    │   ├── ModelFileError        a weights file that is missing, truncated or corrupt
+    │   │   └── ChecksumError     a file whose SHA-256 is not the pinned one
+    │   ├── DownloadError         weights that could not be fetched
+    │   ├── BackendError          the installed llama.cpp cannot run on this machine
+    │   ├── ConstraintError       a constraint that cannot be compiled or cannot act
+    │   ├── ModelTimeoutError     a model that gave no answer in time
+    │   └── ProviderError         a remote provider refused or failed
+    │       ├── CredentialsError  the key is missing or was refused
+    │       ├── RateLimitError    the provider asks to slow down
+    │       └── ConnectError      the provider could not be reached
+    ├── OutputError               an answer that is not a valid value of the output type
+    ├── NoAnswerError             neither the SLM nor the LLM gave an acceptable answer
+    └── MissingExtraError         an optional dependency is not installed
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hetagent.outcome import Outcome
+
+__all__ = [
+    "BackendError",
+    "ChecksumError",
+    "ConnectError",
+    "ConstraintError",
+    "CredentialsError",
+    "DownloadError",
+    "HetagentError",
+    "InputError",
+    "InputTooLongError",
+    "MissingExtraError",
+    "ModelError",
+    "ModelFileError",
+    "ModelTimeoutError",
+    "NoAnswerError",
+    "OutputError",
+    "ProviderError",
+    "RateLimitError",
+    "SkillError",
+    "UnknownModelError",
+    "UnsupportedTypeError",
+]
+
+
+class HetagentError(Exception):
+    """The root of all errors raised on purpose by hetagent.
+
+    Attributes:
+        message: What went wrong, in one sentence.
+        hint: What to do next; empty where the message already says it.
+        retryable: Whether the same call may succeed if it is made again later.
+    """
+
+    retryable: bool = False
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".rstrip()
+
+
+class SkillError(HetagentError):
+    """A skill is declared or called in a way that cannot work."""
+
+
+class UnsupportedTypeError(SkillError):
+    """An output type that no constraint can express."""
+
+
+class InputError(HetagentError):
+    """An input that cannot be given to any model."""
+
+
+class InputTooLongError(InputError):
+    """An input that does not fit the model's context window.
+
+    Attributes:
+        tokens: Length of the prompt, in tokens.
+        limit: Tokens the context has room for, the answer's included.
+    """
+
+    def __init__(self, message: str, *, tokens: int = 0, limit: int = 0, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.tokens = tokens
+        self.limit = limit
+
+
+class ModelError(HetagentError):
+    """A model could not be found, loaded or run."""
+
+
+class UnknownModelError(ModelError):
+    """A name that is in no catalogue and no folder."""
+
+
+class ModelFileError(ModelError):
+    """A weights file that is missing, truncated or corrupt."""
+
+
+class ChecksumError(ModelFileError):
+    """A file whose SHA-256 is not the pinned one."""
+
+
+class DownloadError(ModelError):
+    """Weights that could not be fetched."""
+
+    retryable = True
+
+
+class BackendError(ModelError):
+    """The installed llama.cpp cannot run on this machine."""
+
+
+class ConstraintError(ModelError):
+    """A constraint that cannot be compiled or cannot act."""
+
+
+class ModelTimeoutError(ModelError):
+    """A model that gave no answer in time."""
+
+    retryable = True
+
+
+class ProviderError(ModelError):
+    """A remote provider refused or failed.
+
+    Attributes:
+        status: HTTP status code, or ``None`` where there was no HTTP answer.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        retryable: bool | None = None,
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        if retryable is not None:
+            self.retryable = retryable
+
+
+class CredentialsError(ProviderError):
+    """The key is missing or was refused."""
+
+
+class RateLimitError(ProviderError):
+    """The provider asks to slow down."""
+
+    retryable = True
+
+
+class ConnectError(ProviderError):
+    """The provider could not be reached."""
+
+    retryable = True
+
+
+class OutputError(HetagentError):
+    """An answer that is not a valid value of the output type.
+
+    Attributes:
+        text: The answer as the model gave it.
+    """
+
+    def __init__(self, message: str, *, text: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.text = text
+
+
+class NoAnswerError(HetagentError):
+    """Neither the SLM nor the LLM gave an acceptable answer.
+
+    Attributes:
+        outcome: What was tried: reason, draft, error, usage, trace id.
+    """
+
+    def __init__(self, message: str, *, outcome: Outcome[Any], hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.outcome = outcome
+
+
+class MissingExtraError(HetagentError, ImportError):
+    """An optional dependency is not installed.
+
+    Attributes:
+        extra: The name to install, as in ``pip install 'hetagent[extra]'``.
+    """
+
+    def __init__(self, package: str, *, extra: str) -> None:
+        super().__init__(
+            f"{package!r} is not installed.", hint=f"Install it: pip install 'hetagent[{extra}]'"
+        )
+        self.extra = extra

@@ -1,0 +1,389 @@
+"""Any model LiteLLM can call: hosted ones, and servers of one's own with an OpenAI-like API."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import sys
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+from hetagent.errors import ConnectError, ModelError, OutputError, ProviderError, UnknownModelError
+from hetagent.models import structured
+from hetagent.models.background import background_loop
+from hetagent.models.base import Completion, Request
+from hetagent.models.provider_errors import Failure, Place, missing_key, translate, unknown_name
+from hetagent.models.structured import Form
+from hetagent.outcome import Usage
+
+__all__ = ["LiteLLM"]
+
+FORMS: tuple[Form, ...] = ("schema", "json", "prompt")
+LONGEST_RETRY_AFTER = 60.0
+"""Seconds; a provider that asks to wait longer than this is not called again."""
+LONGEST_BACKOFF = 8.0
+"""Seconds between two tries where the provider names no time."""
+THINKING_TOKENS = 4096
+"""Room for thoughts, beside the answer's own tokens, in models that think before they answer."""
+NO_KEY = "none-needed"
+"""Sent to a server of one's own, because clients refuse to send no key at all."""
+
+
+class LiteLLM:
+    """A remote model, called through LiteLLM.
+
+    The answer is asked for as strictly as the provider allows and validated in full. An answer
+    that is not valid is shown to the model once, with its error, to be repaired. No
+    probabilities are asked for, so ``Completion.tokens`` is ``None``.
+
+    Args:
+        name: LiteLLM's name of the model, provider first: ``"openai/gpt-5-mini"``. Any
+            OpenAI-compatible server is ``"openai/<its model>"`` with ``api_base``.
+        api_base: Address of the server, where it is not the provider's own; mostly ends in
+            ``/v1``.
+        api_key: The key; by default it is read from the provider's environment variable, such as
+            ``OPENAI_API_KEY``. A server of one's own needs none.
+        timeout: Seconds one try may take. Retries, the waits between them and a repair each come
+            on top.
+        max_retries: Further tries after rate limits, timeouts and server errors. A server that
+            cannot be reached at all is not tried again. The waits double from half a second to
+            eight, or are as long as the provider's ``Retry-After`` says, up to a minute.
+        temperature: Sampling temperature; left out for models that do not take it.
+        structured: How to ask for the output type: ``"schema"`` (``response_format`` with the JSON
+            Schema), ``"json"`` (``response_format`` for any JSON, and the schema in the prompt) or
+            ``"prompt"`` (the prompt alone). ``"auto"`` takes the strongest that LiteLLM says the
+            model has, falls back where the server refuses it, and remembers that.
+        price: US dollars for a million prompt tokens and a million completion tokens. Needed only
+            where LiteLLM's bundled price list does not have the model; ``(0, 0)`` for a server of
+            one's own.
+        extra: Further arguments of ``litellm.acompletion``, such as ``num_ctx`` or
+            ``reasoning_effort``; they win over hetagent's own.
+        backoff: Seconds before the first retry.
+
+    Raises:
+        UnknownModelError: The name is empty.
+        ModelError: An argument is out of range.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        api_base: str | None = None,
+        api_key: str | None = None,
+        timeout: float = 60.0,
+        max_retries: int = 3,
+        temperature: float = 0.0,
+        structured: Literal["auto", "schema", "json", "prompt"] = "auto",
+        price: tuple[float, float] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        backoff: float = 0.5,
+    ) -> None:
+        if not name.strip():
+            raise UnknownModelError("The model's name is empty.", hint='Try "openai/gpt-5-mini".')
+        if not timeout > 0 or max_retries < 0 or backoff < 0:
+            raise ModelError(
+                f"timeout={timeout}, max_retries={max_retries} or backoff={backoff} is too small.",
+                hint="Give a timeout above 0 seconds, and 0 or more of the others.",
+            )
+        if structured not in ("auto", *FORMS):
+            raise ModelError(
+                f"structured={structured!r} is not a way to ask for an output type.",
+                hint="Use 'auto', 'schema', 'json' or 'prompt'.",
+            )
+        taken = {"model", "messages", "stream", "n"} & set(extra or {})
+        if taken:
+            raise ModelError(
+                f"extra sets {', '.join(sorted(taken))}, which hetagent sets itself.",
+                hint="Leave it out.",
+            )
+        self._name = name
+        self._api_base = api_base
+        self._api_key = api_key
+        self._timeout = timeout
+        self._max_retries = max_retries
+        self._temperature = temperature
+        self._structured = structured
+        self._price = price
+        self._extra = dict(extra or {})
+        self._backoff = backoff
+        # What "auto" found out: the form in use, those of single schemas, and forms that worked.
+        self._form: Form | None = None
+        self._form_of: dict[str, Form] = {}
+        self._worked: set[Form] = set()
+
+    @property
+    def name(self) -> str:
+        """LiteLLM's name of the model."""
+        return self._name
+
+    def __repr__(self) -> str:
+        return f"LiteLLM({self._name!r})"
+
+    async def complete(self, request: Request) -> Completion:
+        """Answer a request; cancelling the task closes the connection.
+
+        Raises:
+            CredentialsError: There is no key, or the provider refused it.
+            UnknownModelError: LiteLLM knows no such provider.
+            InputTooLongError: The prompt does not fit the model's context.
+            ModelTimeoutError: No try was answered in time.
+            RateLimitError: Every try met a rate limit.
+            ConnectError: The server cannot be reached.
+            ProviderError: The provider failed or refused the request.
+            OutputError: The answer is not valid, nor is the repaired one.
+        """
+        work = asyncio.run_coroutine_threadsafe(self._complete(request), background_loop())
+        return await asyncio.wrap_future(work)
+
+    async def _complete(self, request: Request) -> Completion:
+        litellm = _import_litellm()
+        call = _Call(request, litellm, *self._place(litellm))
+        answer = await self._ask(call, [])
+        if answer.finish != "length":
+            try:
+                text = structured.read(request.output, answer.text)
+            except OutputError as error:
+                repair = structured.repair(answer.text, error)
+            else:
+                return call.completion(self._name, text, "stop")
+            answer = await self._ask(call, repair)
+        if answer.finish == "length":
+            return call.completion(self._name, answer.text, "length")
+        try:
+            text = structured.read(request.output, answer.text)
+        except OutputError as error:
+            raise OutputError(
+                f"{self._name} gave no valid answer, nor a repaired one. {error.message}",
+                text=answer.text,
+                hint="Use a stronger model, or simplify the output type.",
+            ) from None
+        return call.completion(self._name, text, "stop")
+
+    async def _ask(self, call: _Call, turns: structured.Chat) -> _Answer:
+        """One answer, asked for in the strongest form the server takes."""
+        forms = self._forms(call)
+        first: Failure | None = None
+        for form in forms:
+            # On mere suspicion, which comes after the retries, a weaker form is tried once.
+            suspected = first is not None and first.refused is None
+            result = await self._try(call, turns, form, retries=not suspected)
+            if isinstance(result, _Answer):
+                self._learn(call, form, first)
+                return result
+            if first is None or first.refused:
+                first = result
+            if not self._may_be_the_form(result, form):
+                break
+        assert first is not None
+        raise first.error
+
+    def _place(self, litellm: Any) -> tuple[Place, str | None]:
+        """Where calls go, and the key to send where there is none and none is needed."""
+        try:
+            _, provider, *_ = litellm.get_llm_provider(model=self._name, api_base=self._api_base)
+        except litellm.BadRequestError:
+            raise unknown_name(self._name) from None
+        variable = f"{provider.upper()}_API_KEY"
+        missing = litellm.validate_environment(model=self._name)["missing_keys"]
+        if os.environ.get(variable) == "":
+            missing = [variable]
+        given = self._api_key or self._extra.get("api_key") or litellm.api_key
+        secrets = [value for value in (given, *self._extra.values()) if isinstance(value, str)]
+        place = Place(self._name, self._api_base, missing[-1] if missing else variable, secrets)
+        # Names other than keys stand for credentials that may as well come from elsewhere.
+        if given or not missing or not all(name.endswith("_API_KEY") for name in missing):
+            return place, None
+        if self._api_base is None:
+            raise missing_key(place)
+        return place, NO_KEY
+
+    def _forms(self, call: _Call) -> tuple[Form, ...]:
+        if self._structured != "auto":
+            return (self._structured,)
+        known = self._form_of.get(call.request.output.fingerprint) or self._form
+        if known is None:
+            known = self._strongest(call.litellm)
+        return FORMS[FORMS.index(known) :]
+
+    def _strongest(self, litellm: Any) -> Form:
+        if "response_format" not in (litellm.get_supported_openai_params(model=self._name) or ()):
+            return "prompt"
+        if self._api_base is not None or litellm.supports_response_schema(model=self._name):
+            return "schema"
+        return "json"
+
+    def _may_be_the_form(self, failure: Failure, form: Form) -> bool:
+        """Whether a call may have failed for the way it asked for structured output.
+
+        Some servers say so. Others only fail, with a status that may mean anything, and do so
+        from the first call on.
+        """
+        if failure.refused:
+            return True
+        if self._api_base is None or form in self._worked:
+            return False
+        status = failure.error.status if type(failure.error) is ProviderError else None
+        return status is not None and (status in (400, 422) or status >= 500)
+
+    def _learn(self, call: _Call, form: Form, failure: Failure | None) -> None:
+        self._worked.add(form)
+        if failure is not None and failure.refused == "schema":
+            self._form_of[call.request.output.fingerprint] = form
+        elif failure is not None:
+            self._form = form
+
+    async def _try(
+        self, call: _Call, turns: structured.Chat, form: Form, *, retries: bool
+    ) -> _Answer | Failure:
+        """Call, and call again where that may help."""
+        from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
+
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(1 + (self._max_retries if retries else 0)),
+            retry=retry_if_exception(_worth_retrying),
+            wait=self._wait,
+            reraise=True,
+        )
+        try:
+            return cast(_Answer, await retrying(self._call_once, call, turns, form))
+        except Failure as failure:
+            return failure
+
+    def _wait(self, state: Any) -> float:
+        from tenacity import wait_exponential_jitter
+
+        backoff = wait_exponential_jitter(
+            initial=self._backoff, max=LONGEST_BACKOFF, jitter=self._backoff
+        )
+        asked = state.outcome.exception().retry_after
+        return float(max(backoff(state), asked or 0.0))
+
+    async def _call_once(self, call: _Call, turns: structured.Chat, form: Form) -> _Answer:
+        call.attempts += 1
+        start = time.perf_counter()
+        try:
+            async with asyncio.timeout(self._timeout):
+                response = await call.litellm.acompletion(**self._arguments(call, turns, form))
+        except Exception as error:
+            # Not chained: what LiteLLM raises may hold the key, which a traceback would show.
+            raise translate(error, call.place) from None
+        finally:
+            call.seconds += time.perf_counter() - start
+        call.usage += _usage(call.litellm, self._name, self._price, response)
+        if not response.choices:
+            raise Failure(ProviderError(f"{call.place.server()} sent no choices.", retryable=True))
+        choice = response.choices[0]
+        if choice.finish_reason == "content_filter":
+            raise Failure(
+                ProviderError(
+                    f"The provider's content filter stopped {self._name}'s answer.",
+                    hint="Change the input, or ask another model.",
+                )
+            )
+        finish: Literal["stop", "length"] = "length" if choice.finish_reason == "length" else "stop"
+        return _Answer(choice.message.content or "", finish)
+
+    def _arguments(self, call: _Call, turns: structured.Chat, form: Form) -> dict[str, Any]:
+        request = call.request
+        thinks = call.litellm.supports_reasoning(model=self._name)
+        own_server = self._api_base is not None or self._structured == "json"
+        return {
+            "model": self._name,
+            "messages": [*structured.chat(request.messages, request.output, form), *turns],
+            "response_format": structured.response_format(
+                form, request.output, own_server=own_server
+            ),
+            "max_tokens": request.max_tokens + (THINKING_TOKENS if thinks else 0),
+            "temperature": self._temperature,
+            "api_base": self._api_base,
+            "api_key": self._api_key or call.stand_in_key,
+            "timeout": self._timeout,
+            "num_retries": 0,
+            "max_retries": 0,
+            "drop_params": True,
+            **self._extra,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    text: str
+    finish: Literal["stop", "length"]
+
+
+@dataclass(slots=True)
+class _Call:
+    """One `complete`, and what it has cost so far."""
+
+    request: Request
+    litellm: Any
+    place: Place
+    stand_in_key: str | None
+    attempts: int = 0
+    seconds: float = 0.0
+    usage: Usage = field(default_factory=Usage)
+
+    def completion(self, model: str, text: str, finish: Literal["stop", "length"]) -> Completion:
+        return Completion(
+            text,
+            model,
+            finish=finish,
+            usage=self.usage,
+            seconds={"request": self.seconds},
+            attempts=self.attempts,
+        )
+
+
+def _import_litellm() -> Any:
+    """Import LiteLLM, quiet and offline; takes seconds, so only on the background loop."""
+    if "litellm" not in sys.modules:
+        # Without these it fetches its price list and provider quirks when it is imported or used.
+        os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+        os.environ.setdefault("LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS", "True")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            importlib.import_module("litellm")
+    import litellm
+
+    litellm.suppress_debug_info = True
+    litellm.telemetry = False
+    return litellm
+
+
+def _worth_retrying(error: BaseException) -> bool:
+    return (
+        isinstance(error, Failure)
+        and error.error.retryable
+        and not isinstance(error.error, ConnectError)
+        and error.refused is None
+        and (error.retry_after or 0.0) <= LONGEST_RETRY_AFTER
+    )
+
+
+def _usage(litellm: Any, model: str, price: tuple[float, float] | None, response: Any) -> Usage:
+    """What the provider reports, and its price."""
+    reported = getattr(response, "usage", None)
+    prompt = getattr(reported, "prompt_tokens", None) or 0
+    written = getattr(reported, "completion_tokens", None) or 0
+    details = getattr(reported, "prompt_tokens_details", None)
+    cached = getattr(details, "cached_tokens", None) or 0
+    if price is not None and (prompt or not any(price)):
+        cost: float | None = (prompt * price[0] + written * price[1]) / 1e6
+    elif price is None and prompt:
+        cost = _listed_cost(litellm, model, response)
+    else:
+        cost = None  # nothing was reported
+    return Usage(prompt, cached, written, cost)
+
+
+def _listed_cost(litellm: Any, model: str, response: Any) -> float | None:
+    """US dollars by LiteLLM's bundled price list, or ``None`` where the model is not in it."""
+    try:
+        return float(litellm.completion_cost(completion_response=response, model=model))
+    except Exception:  # a model without a price; older versions of LiteLLM raise a bare one
+        return None

@@ -1,0 +1,489 @@
+"""The one stateful object at run time: ask the SLM, score, decide, ask the LLM, report.
+
+`run`, `arun`, `map` and `amap` are one code path, `Orchestrator._serve`; the synchronous ones wait
+for the asynchronous ones in a background thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import Token as ContextToken
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, Literal, ParamSpec, Self, TypeVar
+
+from hetagent import portal, telemetry
+from hetagent.confidence import Score, score
+from hetagent.errors import (
+    HetagentError,
+    InputError,
+    InputTooLongError,
+    ModelError,
+    ModelTimeoutError,
+    OutputError,
+    SkillError,
+)
+from hetagent.escalation import FieldQuestion, field_question
+from hetagent.models.base import Completion, Model, Request
+from hetagent.outcome import Call, Draft, FieldOutcome, Outcome, Reason, Usage
+from hetagent.policy import Decision, Policy, Scored, Threshold
+from hetagent.progress import Progress
+from hetagent.skill import Runner, Skill, current_runner
+
+__all__ = ["Orchestrator"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Role = Literal["slm", "llm"]
+
+_log = logging.getLogger("hetagent")
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    policy: Policy
+    escalate: Literal["whole", "fields"]
+    timeout: float | None
+    concurrency: int
+    progress: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What one model call gave: a scored value, or why there is none."""
+
+    call: Call
+    text: str = ""
+    value: Any = None
+    json: Any = None
+    score: Score | None = None
+    completion: Completion | None = None
+    reason: Reason | None = None
+    error: HetagentError | None = None
+
+    @property
+    def valid(self) -> bool:
+        return self.reason is None
+
+
+@dataclass(slots=True)
+class _Run(Generic[R]):
+    """One outcome in the making."""
+
+    skill: Skill[Any, R]
+    request: Request
+    trace_id: str
+    began: float = field(default_factory=time.perf_counter)
+    calls: list[Call] = field(default_factory=list)
+
+    def outcome(self, **facts: Any) -> Outcome[R]:
+        return Outcome(
+            skill=self.skill.name,
+            trace_id=self.trace_id,
+            seconds=time.perf_counter() - self.began,
+            calls=tuple(self.calls),
+            **facts,
+        )
+
+
+class Orchestrator:
+    """Runs skills on a small model, and calls an LLM only where that is not sure enough.
+
+    Args:
+        slm: The small model, asked first; a skill may have one of its own.
+        llm: The model to escalate to; ``None`` for none.
+        policy: Decides what is sure enough; a number stands for ``Threshold(number)``.
+        escalate: ``"whole"`` has the LLM answer anew; ``"fields"`` asks it only for a record's
+            weak fields, with the others given as known.
+        timeout: Seconds one model call may take; ``None`` for no limit of ours.
+        concurrency: How many inputs `map` has under way at once.
+        progress: Whether `map` shows a progress bar; ``None``: on a terminal.
+
+    Raises:
+        SkillError: An option is out of range.
+    """
+
+    def __init__(
+        self,
+        slm: Model | None = None,
+        *,
+        llm: Model | None = None,
+        policy: Policy | float = 0.9,
+        escalate: Literal["whole", "fields"] = "whole",
+        timeout: float | None = None,
+        concurrency: int = 8,
+        progress: bool | None = None,
+    ) -> None:
+        self.slm = slm
+        self.llm = llm
+        self._options = _checked(
+            _Options(_as_policy(policy), escalate, timeout, concurrency, progress)
+        )
+        self._entered = threading.local()
+
+    def with_options(
+        self,
+        *,
+        policy: Policy | float | None = None,
+        escalate: Literal["whole", "fields"] | None = None,
+        timeout: float | None = None,
+        concurrency: int | None = None,
+        progress: bool | None = None,
+    ) -> Orchestrator:
+        """The same models under other options; what is ``None`` stays as it is."""
+        given = {
+            "policy": None if policy is None else _as_policy(policy),
+            "escalate": escalate,
+            "timeout": timeout,
+            "concurrency": concurrency,
+            "progress": progress,
+        }
+        other = Orchestrator(self.slm, llm=self.llm)
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        other._options = _checked(replace(self._options, **changes))
+        return other
+
+    def run(self, skill: Skill[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Outcome[R]:
+        """Run a skill once.
+
+        Returns:
+            The outcome; ``served_by`` is ``"none"`` where no model gave an acceptable answer.
+
+        Raises:
+            InputError: An input cannot be given to any model.
+            SkillError: The arguments do not fit, or there is no model at all.
+        """
+        return portal.call(self.arun(skill, *args, **kwargs))
+
+    async def arun(self, skill: Skill[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Outcome[R]:
+        """Run a skill once, from asynchronous code; see `run`. Cancelling stops the model."""
+        self._require_models(skill)
+        return await self._serve(skill, skill.request(*args, **kwargs))
+
+    def map(self, skill: Skill[P, R], rows: Iterable[Any], /) -> list[Outcome[R]]:
+        """Run a skill over many inputs.
+
+        A row is the input itself for a skill of one parameter, otherwise a dict by name or a tuple
+        in order. A row that cannot be used becomes an outcome with the reason ``invalid_input``;
+        the others go on. After Ctrl-C the outcomes that are finished are returned, and the others
+        have the reason ``cancelled``.
+
+        Returns:
+            One outcome for each row, in order.
+
+        Raises:
+            SkillError: There is no model at all.
+        """
+        rows = list(rows)
+        done: dict[int, Outcome[R]] = {}
+        try:
+            portal.call(self._fill(skill, rows, done))
+        except KeyboardInterrupt:
+            _log.warning("Interrupted: %d of %d rows are finished.", len(done), len(rows))
+        return [done.get(index) or _nothing(skill, "cancelled", None) for index in range(len(rows))]
+
+    async def amap(self, skill: Skill[P, R], rows: Iterable[Any], /) -> list[Outcome[R]]:
+        """Run a skill over many inputs, from asynchronous code; see `map`.
+
+        Raises:
+            asyncio.CancelledError: The task was cancelled; nothing is under way any more.
+        """
+        rows = list(rows)
+        done: dict[int, Outcome[R]] = {}
+        await self._fill(skill, rows, done)
+        return [done[index] for index in range(len(rows))]
+
+    def __enter__(self) -> Self:
+        """Make plain calls of skills, such as ``intent("…")``, run here."""
+        stack: list[ContextToken[Runner | None]] = self._entered.__dict__.setdefault("stack", [])
+        stack.append(current_runner.set(self))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        current_runner.reset(self._entered.stack.pop())
+
+    async def _fill(
+        self, skill: Skill[Any, R], rows: Sequence[Any], done: dict[int, Outcome[R]]
+    ) -> None:
+        """Finish rows in any order, a bounded number at once."""
+        self._require_models(skill)
+        waiting = iter(range(len(rows)))
+        with Progress(skill.name, total=len(rows), show=self._options.progress) as progress:
+
+            async def work() -> None:
+                for index in waiting:
+                    done[index] = await self._row(skill, rows[index])
+                    progress.advance(escalated=done[index].escalated)
+
+            workers = [
+                asyncio.create_task(work())
+                for _ in range(min(self._options.concurrency, len(rows)))
+            ]
+            try:
+                await asyncio.gather(*workers)
+            finally:
+                for worker in workers:
+                    worker.cancel()
+                await asyncio.gather(*workers, return_exceptions=True)
+
+    async def _row(self, skill: Skill[Any, R], row: Any) -> Outcome[R]:
+        try:
+            args, kwargs = skill.bind_row(row)
+            request = skill.request(*args, **kwargs)
+        except (InputError, SkillError) as error:
+            return _nothing(skill, "invalid_input", error)
+        return await self._serve(skill, request)
+
+    async def _serve(self, skill: Skill[Any, R], request: Request) -> Outcome[R]:
+        """The one path from a request to an outcome."""
+        with telemetry.skill_span(skill.name) as span:
+            run = _Run(skill, request, span.trace_id)
+            slm = skill.model or self.slm
+            if slm is None or not self._options.policy.asks_slm(skill.name):
+                outcome = await self._escalate(run, Decision("escalate", "policy"), None)
+            else:
+                answer = await self._ask("slm", slm, run, request)
+                decision = self._decide(skill.name, answer)
+                if decision.action == "accept":
+                    outcome = _accepted(run, answer)
+                else:
+                    outcome = await self._escalate(run, decision, answer)
+            span.end(outcome)
+            return outcome
+
+    def _decide(self, skill: str, answer: _Answer) -> Decision:
+        if not answer.valid or answer.score is None:
+            return Decision("escalate", answer.reason)
+        fields = {path: s.confidence or 0.0 for path, s in answer.score.fields.items()}
+        known = answer.score.confidence
+        decision = self._options.policy.decide(Scored(skill, known or 0.0, fields))
+        if known is None and decision.action != "accept":
+            return replace(decision, reason="no_confidence", fields=())
+        return decision
+
+    async def _escalate(
+        self, run: _Run[R], decision: Decision, draft: _Answer | None
+    ) -> Outcome[R]:
+        """Ask the LLM, for the weak fields where that is wanted and can be, or else for all."""
+        if self.llm is None or decision.action == "abstain":
+            return _unserved(run, decision, draft, draft.error if draft else None)
+        question = self._field_question(run, decision, draft)
+        if question is not None and draft is not None:
+            answer = await self._ask("llm", self.llm, run, question.request)
+            if answer.valid and (merged := _merge(run, question, draft, answer)) is not None:
+                return _served(run, decision, draft, *merged, served_by="both")
+        answer = await self._ask("llm", self.llm, run, run.request)
+        if not answer.valid or answer.score is None:
+            return _unserved(run, decision, draft, answer.error)
+        fields = _field_outcomes(answer.score, "llm")
+        return _served(
+            run, decision, draft, answer.value, answer.score.confidence, fields, served_by="llm"
+        )
+
+    def _field_question(
+        self, run: _Run[R], decision: Decision, draft: _Answer | None
+    ) -> FieldQuestion | None:
+        if self._options.escalate != "fields" or draft is None or not draft.valid:
+            return None
+        return field_question(
+            run.request, instructions=run.skill.instructions, draft=draft.json, weak=decision.fields
+        )
+
+    async def _ask(self, role: Role, model: Model, run: _Run[R], request: Request) -> _Answer:
+        """Call a model; whatever happens becomes an answer or a reason, and is counted."""
+        began = time.perf_counter()
+        with telemetry.call_span(role, model.name, request) as span:
+            try:
+                async with asyncio.timeout(self._options.timeout):
+                    completion = await model.complete(request)
+            except Exception as error:
+                problem, reason = self._explain(error, model)
+                span.failed(problem)
+                call = Call(role, model.name, Usage(), _timed(began), error=problem)
+                run.calls.append(call)
+                return _Answer(call, reason=reason, error=problem)
+            span.answered(completion)
+        seconds = {**completion.seconds, **_timed(began)}
+        call = Call(role, completion.model, completion.usage, seconds, completion.attempts)
+        run.calls.append(call)
+        return _read(completion, request, call)
+
+    def _explain(self, error: Exception, model: Model) -> tuple[HetagentError, Reason]:
+        if isinstance(error, TimeoutError):
+            timeout = ModelTimeoutError(
+                f"{model.name} gave no answer within {self._options.timeout} seconds.",
+                hint="Raise timeout=, or use a faster model.",
+            )
+            return timeout, "timeout"
+        if isinstance(error, ModelTimeoutError):
+            return error, "timeout"
+        if isinstance(error, InputTooLongError):
+            return error, "input_too_long"
+        if isinstance(error, OutputError):
+            return error, "invalid_output"
+        if isinstance(error, HetagentError):
+            return error, "model_error"
+        _log.error("%s raised an unexpected error", model.name, exc_info=error)
+        unexpected = ModelError(
+            f"{model.name} failed: {type(error).__name__}: {error}",
+            hint="This is a fault of the model's implementation; the log has its traceback.",
+        )
+        unexpected.__cause__ = error
+        return unexpected, "model_error"
+
+    def _require_models(self, skill: Skill[Any, Any]) -> None:
+        if self.slm is None and self.llm is None and skill.model is None:
+            raise SkillError(
+                "The orchestrator has no model.",
+                hint='Give it one: Orchestrator(slm=LlamaCpp("smollm2-135m-instruct")).',
+            )
+
+
+def _read(completion: Completion, request: Request, call: Call) -> _Answer:
+    """Validate and score a completion; what fails counts as no confidence."""
+    answer = _Answer(call, text=completion.text, completion=completion)
+    if completion.finish == "length":
+        error = OutputError(
+            f"The answer was cut off at {request.max_tokens} tokens.",
+            text=completion.text,
+            hint="Raise the skill's max_tokens, or bound its strings and lists.",
+        )
+        return replace(answer, reason="truncated", error=error)
+    try:
+        value = request.output.parse(completion.text)
+        data = request.output.json_of_text(completion.text)
+        scored = score(completion, request.output)
+    except OutputError as error:
+        return replace(answer, reason="invalid_output", error=error)
+    return replace(answer, value=value, json=data, score=scored)
+
+
+def _accepted(run: _Run[R], answer: _Answer) -> Outcome[R]:
+    scored = answer.score or Score(None, None)
+    return run.outcome(
+        value=answer.value,
+        confidence=scored.confidence,
+        served_by="slm",
+        fields=_field_outcomes(scored, "slm"),
+        choices=answer.completion.choices if answer.completion else None,
+    )
+
+
+def _served(
+    run: _Run[R],
+    decision: Decision,
+    draft: _Answer | None,
+    value: Any,
+    confidence: float | None,
+    fields: dict[str, FieldOutcome],
+    *,
+    served_by: Literal["llm", "both"],
+) -> Outcome[R]:
+    return run.outcome(
+        value=value,
+        confidence=confidence,
+        served_by=served_by,
+        reason=decision.reason,
+        fields=fields,
+        choices=_choices(draft),
+        draft=_draft(draft),
+        error=draft.error if draft else None,
+    )
+
+
+def _unserved(
+    run: _Run[R], decision: Decision, draft: _Answer | None, error: HetagentError | None
+) -> Outcome[R]:
+    return run.outcome(
+        value=None,
+        confidence=None,
+        served_by="none",
+        reason=decision.reason,
+        choices=_choices(draft),
+        draft=_draft(draft),
+        error=error,
+    )
+
+
+def _nothing(skill: Skill[Any, R], reason: Reason, error: HetagentError | None) -> Outcome[R]:
+    """The outcome of a row that no model was asked about."""
+    with telemetry.skill_span(skill.name) as span:
+        outcome: Outcome[R] = Outcome(
+            skill=skill.name,
+            value=None,
+            confidence=None,
+            served_by="none",
+            trace_id=span.trace_id,
+            seconds=0.0,
+            reason=reason,
+            error=error,
+        )
+        span.end(outcome)
+    return outcome
+
+
+def _merge(
+    run: _Run[R], question: FieldQuestion, draft: _Answer, answer: _Answer
+) -> tuple[Any, float | None, dict[str, FieldOutcome]] | None:
+    """The value with the LLM's fields in the SLM's draft, or ``None`` where it is not valid."""
+    merged = question.merge(draft.json, answer.json)
+    try:
+        value = run.skill.output.parse_json(merged)
+    except OutputError:
+        return None
+    kept = _field_outcomes(draft.score, "slm")
+    given = _field_outcomes(answer.score, "llm")
+    fields = {path: fact for path, fact in kept.items() if not question.covers(path)} | given
+    # In the order of the draft, as far as it has them.
+    fields = {path: fields[path] for path in dict.fromkeys([*kept, *given]) if path in fields}
+    sure = [fact.confidence for fact in fields.values()]
+    product: float | None = 1.0
+    for one in sure:
+        product = None if one is None or product is None else product * one
+    return value, product, fields
+
+
+def _field_outcomes(scored: Score | None, by: Role) -> dict[str, FieldOutcome]:
+    fields = scored.fields if scored is not None else {}
+    return {path: FieldOutcome(s.value, s.confidence, by) for path, s in fields.items()}
+
+
+def _draft(answer: _Answer | None) -> Draft | None:
+    if answer is None or not answer.text:
+        return None
+    scored = answer.score
+    return Draft(
+        text=answer.text,
+        value=answer.value,
+        confidence=scored.confidence if scored is not None else 0.0,
+        fields={p: s.confidence for p, s in scored.fields.items()} if scored is not None else {},
+    )
+
+
+def _choices(answer: _Answer | None) -> Any:
+    return answer.completion.choices if answer is not None and answer.completion else None
+
+
+def _timed(began: float) -> dict[str, float]:
+    return {"total": time.perf_counter() - began}
+
+
+def _as_policy(policy: Policy | float) -> Policy:
+    return Threshold(float(policy)) if isinstance(policy, int | float) else policy
+
+
+def _checked(options: _Options) -> _Options:
+    checks: list[tuple[str, bool, Callable[[], str]]] = [
+        ("escalate", options.escalate in ("whole", "fields"), lambda: "'whole' or 'fields'"),
+        ("timeout", options.timeout is None or options.timeout > 0, lambda: "seconds above 0"),
+        ("concurrency", options.concurrency >= 1, lambda: "at least 1"),
+    ]
+    for name, fine, allowed in checks:
+        if not fine:
+            raise SkillError(
+                f"{name} is {getattr(options, name)!r}.", hint=f"It must be {allowed()}."
+            )
+    return options

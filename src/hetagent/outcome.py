@@ -1,0 +1,171 @@
+"""What a caller gets: a value, how sure we are of it, and who gave it at what cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+from hetagent.errors import HetagentError
+
+__all__ = ["Call", "Draft", "FieldOutcome", "Outcome", "Reason", "ServedBy", "Usage"]
+
+R = TypeVar("R")
+
+ServedBy = Literal["slm", "llm", "both", "none"]
+"""Who served a value: ``both`` where the LLM gave some fields and the SLM the others."""
+
+Reason = Literal[
+    "low_confidence",
+    "invalid_output",
+    "truncated",
+    "model_error",
+    "timeout",
+    "input_too_long",
+    "invalid_input",
+    "no_confidence",
+    "policy",
+    "cancelled",
+]
+"""Why the SLM's answer was not accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens and money.
+
+    Attributes:
+        prompt_tokens: Tokens read, those found in a cache included.
+        cached_tokens: Of these, tokens found in a cache and not evaluated again.
+        completion_tokens: Tokens written.
+        cost_usd: US dollars; 0 for a local model, ``None`` where the price is not known.
+    """
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float | None = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        """Sum; the cost is unknown where either cost is."""
+        known = self.cost_usd is not None and other.cost_usd is not None
+        return Usage(
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            cost_usd=(self.cost_usd or 0.0) + (other.cost_usd or 0.0) if known else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FieldOutcome:
+    """One leaf of a record or list.
+
+    Attributes:
+        value: The field's value as JSON (str, number, bool or ``None``).
+        confidence: Raw probability that it is correct; ``None`` where the model gave none.
+        served_by: Who gave it.
+    """
+
+    value: Any
+    confidence: float | None
+    served_by: Literal["slm", "llm"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of one model within an outcome.
+
+    Attributes:
+        role: What the model was asked as.
+        model: Its name.
+        usage: Tokens and cost of this call.
+        seconds: Time by stage, in seconds; ``total`` is the whole call.
+        attempts: Tries it took, retries and repairs included.
+        error: Why it gave no answer, or ``None``.
+    """
+
+    role: Literal["slm", "llm"]
+    model: str
+    usage: Usage
+    seconds: Mapping[str, float]
+    attempts: int = 1
+    error: HetagentError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The SLM's answer where it was not accepted.
+
+    Attributes:
+        text: The answer as decoded.
+        value: It as a value of the output type; ``None`` where it is not valid.
+        confidence: Raw confidence in the whole value; 0 where it is not valid.
+        fields: Raw confidence by field path.
+    """
+
+    text: str
+    value: Any
+    confidence: float | None
+    fields: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[R]):
+    """What a caller gets from a skill.
+
+    Attributes:
+        skill: Name of the skill.
+        value: The answer; ``None`` where ``served_by`` is ``"none"``.
+        confidence: Raw probability that the whole value is correct; ``None`` where the model that
+            served it reports no probabilities.
+        fields: The leaves of a record or list, by path such as ``"items[0].name"``; empty for a
+            bare value.
+        choices: For a choice the SLM scored: the probability of every label.
+        served_by: Who gave the value.
+        reason: Why the SLM's answer was not accepted; ``None`` where it was.
+        draft: The SLM's answer where it was not accepted and there was one.
+        error: The last error met on the way, or ``None``.
+        calls: Every model call made, in order.
+        seconds: Wall-clock time of the whole run, in seconds.
+        trace_id: 32 hexadecimal digits, the OpenTelemetry trace id where a span is active.
+    """
+
+    skill: str
+    value: R | None
+    confidence: float | None
+    served_by: ServedBy
+    trace_id: str
+    seconds: float
+    fields: Mapping[str, FieldOutcome] = field(default_factory=dict)
+    choices: Mapping[str, float] | None = None
+    reason: Reason | None = None
+    draft: Draft | None = None
+    error: HetagentError | None = None
+    calls: tuple[Call, ...] = ()
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens and cost of all calls together."""
+        return sum((call.usage for call in self.calls), start=Usage())
+
+    @property
+    def cost_usd(self) -> float | None:
+        """US dollars of all calls together; ``None`` where a price is not known."""
+        return self.usage.cost_usd
+
+    @property
+    def escalated(self) -> bool:
+        """Whether the LLM was called."""
+        return any(call.role == "llm" for call in self.calls)
+
+    @property
+    def latency(self) -> Mapping[str, float]:
+        """Seconds by stage: ``slm``, ``slm.prefill``, ``llm``, … and ``total``."""
+        stages: dict[str, float] = {}
+        for call in self.calls:
+            for stage, seconds in call.seconds.items():
+                key = call.role if stage == "total" else f"{call.role}.{stage}"
+                stages[key] = stages.get(key, 0.0) + seconds
+        stages["total"] = self.seconds
+        return stages

@@ -1,0 +1,123 @@
+"""Policies: given how sure the SLM is, accept its answer, escalate, or abstain. Pure, no I/O."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from hetagent.errors import SkillError
+from hetagent.outcome import Reason
+
+__all__ = ["Decision", "Policy", "Scored", "Threshold"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The SLM's answer, as a policy sees it.
+
+    Attributes:
+        skill: Name of the skill.
+        confidence: Of the whole value, in [0, 1].
+        fields: By path, in [0, 1]; empty for a bare value.
+    """
+
+    skill: str
+    confidence: float
+    fields: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do with an answer.
+
+    Attributes:
+        action: ``"accept"`` it, ``"escalate"`` to the LLM, or ``"abstain"`` from any answer.
+        reason: Why it is not accepted; ``None`` where it is.
+        fields: Paths of the fields that are not sure enough.
+    """
+
+    action: Literal["accept", "escalate", "abstain"]
+    reason: Reason | None = None
+    fields: tuple[str, ...] = ()
+
+
+class Policy(Protocol):
+    """Decides what happens to the SLM's answers."""
+
+    def asks_slm(self, skill: str) -> bool:
+        """Whether the SLM is worth asking at all for this skill."""
+
+    def decide(self, scored: Scored) -> Decision:
+        """Decide about one valid answer."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Accept answers whose confidence reaches a threshold; escalate the others.
+
+    A number for a skill is compared with the confidence of the whole value. A mapping for a skill
+    compares each field with its own number, and with ``default`` where it has none; ``""`` stands
+    for the whole value. A threshold above 1 always escalates, and the SLM is then not asked.
+
+    Args:
+        default: The threshold of skills that have none of their own.
+        skills: Thresholds by skill name, or by skill name and field path.
+
+    Raises:
+        SkillError: A threshold is negative or not a number.
+    """
+
+    default: float = 0.9
+    skills: Mapping[str, float | Mapping[str, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        given = [("the default", self.default)]
+        for skill, own in self.skills.items():
+            rows = own.items() if isinstance(own, Mapping) else [("", own)]
+            given += [(f"{skill}.{path}".rstrip("."), value) for path, value in rows]
+        for place, value in given:
+            if not value >= 0:  # also refuses NaN
+                raise SkillError(
+                    f"The threshold of {place} is {value}.",
+                    hint="Give a number from 0 (accept all) to 1; above 1 always escalates.",
+                )
+
+    def asks_slm(self, skill: str) -> bool:
+        """Whether any confidence could reach the threshold."""
+        own = self.skills.get(skill, self.default)
+        if isinstance(own, Mapping):
+            return own.get("", 0.0) <= 1
+        return own <= 1
+
+    def decide(self, scored: Scored) -> Decision:
+        """Compare confidences with thresholds."""
+        own = self.skills.get(scored.skill, self.default)
+        if isinstance(own, Mapping):
+            weak = self._weak_fields(scored, own)
+            whole = own.get("", 0.0 if scored.fields else self.default)
+            sure = not weak and scored.confidence >= whole
+        else:
+            sure = scored.confidence >= own
+            weak = () if sure else _weakest(scored, own)
+        if sure:
+            return Decision("accept")
+        return Decision("escalate", "low_confidence", weak)
+
+    def _weak_fields(self, scored: Scored, own: Mapping[str, float]) -> tuple[str, ...]:
+        return tuple(
+            path for path, value in scored.fields.items() if value < own.get(path, self.default)
+        )
+
+
+def _weakest(scored: Scored, threshold: float) -> tuple[str, ...]:
+    """The least sure fields, as few as leave the others together at or above the threshold."""
+    ascending = sorted(scored.fields, key=lambda path: scored.fields[path])
+    count = 0
+    while math.prod(scored.fields[path] for path in ascending[count:]) < threshold:
+        count += 1
+        if count == len(ascending):
+            break
+    weak = set(ascending[:count])
+    return tuple(path for path in scored.fields if path in weak)

@@ -1,0 +1,379 @@
+"""Skills: typed functions whose body is a model.
+
+    @skill
+    def intent(message: str) -> Literal["book", "cancel", "hours", "other"]:
+        \"\"\"Decide what the guest wants.\"\"\"
+
+The docstring is the instruction, the parameters are the inputs, the return type is the constraint
+of the answer. The function's own body does nothing.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import inspect
+import types
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    get_type_hints,
+    overload,
+)
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+
+from hetagent import constraint
+from hetagent.errors import InputError, OutputError, SkillError
+from hetagent.models.base import Message, Model, Request
+from hetagent.prompt import describe_output, render_inputs
+from hetagent.schema import OutputType, describe_validation
+
+if TYPE_CHECKING:
+    from hetagent.outcome import Outcome
+
+__all__ = ["DEFAULT_MAX_TOKENS", "Skill", "skill"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+DEFAULT_MAX_TOKENS = 512
+
+
+class Runner(Protocol):
+    """What runs a skill that is called plainly: the orchestrator of the enclosing ``with``."""
+
+    def run(self, skill: Skill[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Outcome[R]:
+        """Run a skill once."""
+
+
+current_runner: ContextVar[Runner | None] = ContextVar("hetagent_runner", default=None)
+
+
+class Skill(Generic[P, R]):
+    """A typed function run by a model; made by the `skill` decorator.
+
+    Attributes:
+        name: The function's name.
+        instructions: What the model is told to do.
+        output: The type of its answers.
+        model: The model bound to it, or ``None`` for the orchestrator's SLM.
+        max_tokens: Upper bound of an answer's length, in tokens.
+        messages: The fixed part of its prompt: system message and examples.
+    """
+
+    def __init__(
+        self,
+        function: Callable[P, Any],
+        *,
+        output: OutputType[R],
+        instructions: str,
+        examples: Iterable[tuple[Any, Any]] = (),
+        model: Model | None = None,
+        max_tokens: int = DEFAULT_MAX_TOKENS,
+    ) -> None:
+        if max_tokens < 1:
+            raise SkillError(f"max_tokens is {max_tokens}.", hint="Give at least 1.")
+        functools.update_wrapper(self, function)
+        self.name: str = function.__name__
+        self.instructions = instructions
+        self.output = output
+        self.model = model
+        self.max_tokens = max_tokens
+        self._function = function
+        self._signature, self._inputs = _inputs_of(function)
+        self._examples = tuple(examples)
+        system = f"{instructions}\n\n{describe_output(output)}"
+        self.messages = (Message("system", system), *self._example_turns())
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the skill with the orchestrator of the enclosing ``with`` and return its value.
+
+        Raises:
+            SkillError: There is no enclosing ``with agent:`` in this thread or task.
+            NoAnswerError: No model gave an acceptable answer.
+        """
+        runner = current_runner.get()
+        if runner is None:
+            raise SkillError(
+                f"{self.name}(…) was called outside of an orchestrator.",
+                hint="Write `with agent:` around the call, or agent.run(...) for the outcome; "
+                "a new thread needs its own `with`.",
+            )
+        return plain_value(runner.run(self, *args, **kwargs))
+
+    def __repr__(self) -> str:
+        return f"<Skill {self.name}{self._signature}>"
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """Closed JSON Schema 2020-12 of the output."""
+        return self.output.schema
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the inputs, in order."""
+        return tuple(self._inputs)
+
+    def using(self, model: Model) -> Skill[P, R]:
+        """The same skill on another model."""
+        return Skill(
+            self._function,
+            output=self.output,
+            instructions=self.instructions,
+            examples=self._examples,
+            model=model,
+            max_tokens=self.max_tokens,
+        )
+
+    def request(self, *args: P.args, **kwargs: P.kwargs) -> Request:
+        """The request a model is given for these inputs.
+
+        Raises:
+            SkillError: The arguments do not fit the signature.
+            InputError: An input is not of its declared type, is empty, or holds characters that no
+                model can be given.
+        """
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise SkillError(
+                f"{self.name}{self._signature}: {error}.",
+                hint="Pass the declared inputs; options of a run go to agent.with_options(...).",
+            ) from None
+        bound.apply_defaults()
+        values = {name: self._to_json(name, value) for name, value in bound.arguments.items()}
+        user = Message("user", render_inputs(values))
+        return Request((*self.messages, user), self.output, self.max_tokens)
+
+    def bind_row(self, row: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Spread one row of a batch over the parameters.
+
+        Args:
+            row: The value itself for a skill of one parameter; otherwise a mapping by name or a
+                tuple in order.
+
+        Raises:
+            InputError: The row has another shape.
+        """
+        if len(self._inputs) == 1:
+            name = next(iter(self._inputs))
+            return ((row[name],), {}) if _is_row_of(row, name) else ((row,), {})
+        if isinstance(row, Mapping):
+            return (), dict(row)
+        if isinstance(row, tuple):
+            return row, {}
+        raise InputError(
+            f"{self.name} takes {len(self._inputs)} inputs ({', '.join(self._inputs)}), "
+            f"but a row is one {type(row).__name__}.",
+            hint="Give each row as a dict by name, or as a tuple in order.",
+        )
+
+    def _to_json(self, name: str, value: Any) -> Any:
+        adapter = self._inputs[name]
+        try:
+            return adapter.dump_python(adapter.validate_python(value), mode="json")
+        except ValidationError as error:
+            raise InputError(
+                f"Input {name!r} of {self.name} is not valid: {describe_validation(error)}.",
+                hint=f"It is declared as {self._signature.parameters[name]}.",
+            ) from None
+        except UnicodeError:
+            raise InputError(
+                f"Input {name!r} of {self.name} holds an invalid surrogate.",
+                hint="Repair it: text.encode('utf-16', 'surrogatepass').decode('utf-16', "
+                "'replace').",
+            ) from None
+
+    def _example_turns(self) -> Iterable[Message]:
+        for number, example in enumerate(self._examples, 1):
+            try:
+                row, answer = example
+                args, kwargs = self.bind_row(row)
+                question = self.request_text(*args, **kwargs)
+                # A round trip, so that an example is exactly what the constraint would allow.
+                text = self.output.encode(self.output.adapter.validate_python(answer))
+                self.output.parse(text)
+            except (TypeError, ValueError, OutputError, InputError, SkillError) as error:
+                raise SkillError(
+                    f"Example {number} of {self.name} is not valid: {error}",
+                    hint="Each example is a pair of inputs and output, e.g. ('two at eight', …); "
+                    "several inputs are a dict or a tuple.",
+                ) from error
+            yield Message("user", question)
+            yield Message("assistant", text)
+
+    def request_text(self, *args: Any, **kwargs: Any) -> str:
+        """The user's turn for these inputs."""
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return render_inputs({n: self._to_json(n, v) for n, v in bound.arguments.items()})
+
+
+def plain_value(outcome: Outcome[R]) -> R:
+    """The value of an outcome.
+
+    Raises:
+        NoAnswerError: There is none.
+    """
+    from hetagent.errors import NoAnswerError
+
+    if outcome.served_by == "none":
+        because = f": {outcome.error}" if outcome.error else ""
+        raise NoAnswerError(
+            f"No model gave an acceptable answer ({outcome.reason}){because}",
+            outcome=outcome,
+            hint="See .outcome.draft for the SLM's answer; lower the threshold or configure an "
+            "LLM with Orchestrator(llm=...).",
+        )
+    return outcome.value  # type: ignore[return-value]
+
+
+@overload
+def skill(function: Callable[P, R], /) -> Skill[P, R]: ...
+@overload
+def skill(
+    *,
+    output: type[T] | OutputType[T],
+    instructions: str | None = None,
+    examples: Iterable[tuple[Any, Any]] = (),
+    model: Model | None = None,
+    max_tokens: int = DEFAULT_MAX_TOKENS,
+) -> Callable[[Callable[P, Any]], Skill[P, T]]: ...
+@overload
+def skill(
+    *,
+    instructions: str | None = None,
+    examples: Iterable[tuple[Any, Any]] = (),
+    model: Model | None = None,
+    max_tokens: int = DEFAULT_MAX_TOKENS,
+) -> Callable[[Callable[P, R]], Skill[P, R]]: ...
+def skill(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    output: Any = None,
+    instructions: str | None = None,
+    examples: Iterable[tuple[Any, Any]] = (),
+    model: Model | None = None,
+    max_tokens: int = DEFAULT_MAX_TOKENS,
+) -> Any:
+    """Declare a skill.
+
+    Args:
+        function: A function whose body is only a docstring or ``...``.
+        output: The output type, where it is known only at run time; otherwise the annotation.
+        instructions: What the model is told; otherwise the docstring.
+        examples: Pairs of inputs and output that are shown to the model.
+        model: A model for this skill alone; otherwise the orchestrator's SLM.
+        max_tokens: Upper bound of an answer's length, in tokens.
+
+    Returns:
+        The skill, or a decorator that makes it.
+
+    Raises:
+        SkillError: The function has a body, lacks annotations or instructions, or an example is
+            not valid.
+        UnsupportedTypeError: The output type cannot be constrained.
+    """
+
+    def declare(target: Callable[..., Any]) -> Skill[Any, Any]:
+        _refuse_body(target)
+        text = instructions if instructions is not None else inspect.getdoc(target)
+        if not text or not text.strip():
+            raise SkillError(
+                f"{target.__name__} has no instructions.",
+                hint="Write a docstring that tells the model what to do.",
+            )
+        annotation = _hints(target).get("return", inspect.Parameter.empty)
+        if output is None and annotation is inspect.Parameter.empty:
+            raise SkillError(
+                f"{target.__name__} has no return type.",
+                hint="Annotate it, or pass @skill(output=...).",
+            )
+        where = f"the output type of {target.__name__}"
+        kind = OutputType.of(annotation if output is None else output, where=where)
+        constraint.check(kind, where=where)
+        return Skill(
+            target,
+            output=kind,
+            instructions=inspect.cleandoc(text),
+            examples=examples,
+            model=model,
+            max_tokens=max_tokens,
+        )
+
+    return declare if function is None else declare(function)
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise SkillError(
+            f"An annotation of {function.__name__} is not defined: {error}.",
+            hint="Define the type at module level, before the skill.",
+        ) from error
+
+
+def _inputs_of(
+    function: Callable[..., Any],
+) -> tuple[inspect.Signature, dict[str, TypeAdapter[Any]]]:
+    signature = inspect.signature(function)
+    hints = _hints(function)
+    inputs: dict[str, TypeAdapter[Any]] = {}
+    for name, parameter in signature.parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise SkillError(
+                f"{function.__name__} takes {parameter}.", hint="Name each input instead."
+            )
+        if name not in hints:
+            raise SkillError(
+                f"Input {name!r} of {function.__name__} has no type.", hint="Annotate it."
+            )
+        try:
+            inputs[name] = TypeAdapter(hints[name])
+        except PydanticUserError as error:
+            raise SkillError(
+                f"Input {name!r} of {function.__name__} has a type that cannot be rendered: "
+                f"{str(error).splitlines()[0]}",
+                hint="Use str, numbers, bool, enums, dates, models, dataclasses, lists or dicts.",
+            ) from error
+    if not inputs:
+        raise SkillError(
+            f"{function.__name__} has no inputs.", hint="Give it at least one parameter."
+        )
+    return signature, inputs
+
+
+def _is_row_of(row: Any, name: str) -> bool:
+    return isinstance(row, Mapping) and set(row) == {name}
+
+
+_IDLE = {"RESUME", "NOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST", "POP_TOP", "CACHE"}
+
+
+def _refuse_body(function: Callable[..., Any]) -> None:
+    if not isinstance(function, types.FunctionType):
+        raise SkillError(
+            f"@skill was put on {function!r}, which is not a function.",
+            hint="Decorate a function defined with `def`.",
+        )
+    code = function.__code__
+    flags = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+    idle = all(step.opname in _IDLE for step in dis.get_instructions(code))
+    returned = [s.argval for s in dis.get_instructions(code) if s.opname.startswith("LOAD_CONST")]
+    if code.co_flags & flags or not idle or any(value is not None for value in returned):
+        raise SkillError(
+            f"{function.__name__} has a body that does something, or is async.",
+            hint="A skill's body is only a docstring or `...`: the model is the body. Declare it "
+            "with a plain `def`, and call it with agent.arun(...) from async code.",
+        )
