@@ -200,10 +200,10 @@ def _bound(schema: Any) -> None:
 def _bound_integer(schema: Schema) -> None:
     if "minimum" not in schema and "exclusiveMinimum" not in schema:
         upper = schema.get("maximum", schema.get("exclusiveMaximum", 0))
-        schema["minimum"] = min(-_SAFE_INTEGER, int(upper) - _SAFE_INTEGER)
+        schema["minimum"] = min(-_SAFE_INTEGER, int(upper or 0) - _SAFE_INTEGER)
     if "maximum" not in schema and "exclusiveMaximum" not in schema:
         lower = schema.get("minimum", schema.get("exclusiveMinimum", 0))
-        schema["maximum"] = max(_SAFE_INTEGER, int(lower) + _SAFE_INTEGER)
+        schema["maximum"] = max(_SAFE_INTEGER, int(lower or 0) + _SAFE_INTEGER)
 
 
 def _source(output: OutputType[Any]) -> tuple[str, str]:

@@ -142,7 +142,9 @@ class Orchestrator:
             "progress": progress,
         }
         other = Orchestrator(self.slm, llm=self.llm)
-        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        changes: dict[str, Any] = {
+            name: value for name, value in given.items() if value is not None
+        }
         other._options = _checked(replace(self._options, **changes))
         return other
 

@@ -372,7 +372,8 @@ def _finite_values(schema: Schema, root: Schema) -> list[Any]:
     if "anyOf" in schema:
         parts = [_finite_values(option, root) for option in schema["anyOf"]]
         return [value for part in parts for value in part] if all(parts) else []
-    return {"boolean": [True, False], "null": [None]}.get(schema.get("type", ""), [])
+    finite: dict[Any, list[Any]] = {"boolean": [True, False], "null": [None]}
+    return finite.get(schema.get("type"), [])
 
 
 def _is_bare(schema: Schema) -> bool:

@@ -300,7 +300,7 @@ def skill(
                 hint="Annotate it, or pass @skill(output=...).",
             )
         where = f"the output type of {target.__name__}"
-        kind = OutputType.of(annotation if output is None else output, where=where)
+        kind: OutputType[Any] = OutputType.of(annotation if output is None else output, where=where)
         constraint.check(kind, where=where)
         return Skill(
             target,

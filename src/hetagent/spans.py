@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from json.decoder import scanstring
 from typing import Any
 
 from hetagent.errors import OutputError
@@ -104,7 +103,7 @@ class _Scanner:
     def _members(self, path: str, at: int) -> None:
         at = self._skip(at + 1)
         while self._text[at] != "}":
-            key, behind = scanstring(self._text, at + 1)
+            key, behind = _DECODER.raw_decode(self._text, at)
             value_at = self._skip(self._skip(behind) + 1)
             end = self._value(f"{path}.{key}" if path else key, value_at, start=at)
             at = self._skip(end)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
-from typing import Annotated, Any, Generic, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, Generic, Literal, TypeVar, cast, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -81,7 +81,7 @@ def tools(*functions: Callable[..., R]) -> OutputType[ToolCall[R] | None]:
         given = {chosen.names()[name]: value for name, value in arguments.items()}
         return ToolCall(chosen.tool, given, by_name[chosen.tool])
 
-    annotation = Annotated[
+    annotation: Any = Annotated[
         reduce(or_, options),
         Field(discriminator="tool"),
         AfterValidator(to_call),
@@ -112,7 +112,11 @@ def _call_model(function: Callable[..., Any]) -> type[_Chosen]:
     fields: dict[str, Any] = {}
     names: dict[str, str] = {}
     for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+        if parameter.kind in (
+            parameter.VAR_POSITIONAL,
+            parameter.VAR_KEYWORD,
+            parameter.POSITIONAL_ONLY,
+        ):
             raise SkillError(
                 f"The tool {name} takes {parameter}.", hint="Give it named parameters only."
             )
@@ -133,7 +137,7 @@ def _call_model(function: Callable[..., Any]) -> type[_Chosen]:
         _title(name),
         __base__=_Chosen,
         __doc__=summary or None,
-        tool=(Literal[name], Field(description=summary or None)),
+        tool=cast(Any, (Literal[name], Field(description=summary or None))),
         arguments=(arguments, ...),
     )
     chosen.names = classmethod(lambda _: names)  # type: ignore[method-assign, assignment]
@@ -144,7 +148,7 @@ def _no_call_model() -> type[_Chosen]:
     return create_model(
         "NoTool",
         __base__=_Chosen,
-        tool=(Literal[_NONE], Field(description="where no tool fits")),
+        tool=cast(Any, (Literal[_NONE], Field(description="where no tool fits"))),
     )
 
 

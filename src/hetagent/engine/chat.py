@@ -130,9 +130,7 @@ class ChatTokenizer:
             start = match.start() + 1
         return tokens + self._vocabulary.encode(text[start:])
 
-    def _render(
-        self, messages: Sequence[Message], *, prompt: bool = True
-    ) -> tuple[str, list[str]]:
+    def _render(self, messages: Sequence[Message], *, prompt: bool = True) -> tuple[str, list[str]]:
         from jinja2 import TemplateError
 
         try:

@@ -202,9 +202,7 @@ def branching_nodes(paths: Sequence[Path]) -> dict[Path, list[int]]:
     for path in paths:
         for depth, token in enumerate(path):
             children.setdefault(path[:depth], {})[token] = None
-    return {
-        node: list(tokens) for node, tokens in children.items() if len(tokens) > 1 or not node
-    }
+    return {node: list(tokens) for node, tokens in children.items() if len(tokens) > 1 or not node}
 
 
 def score_trie(

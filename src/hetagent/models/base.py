@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from hetagent.outcome import Usage
 from hetagent.schema import OutputType
@@ -42,7 +42,7 @@ class Request:
     """
 
     messages: tuple[Message, ...]
-    output: OutputType
+    output: OutputType[Any]
     max_tokens: int
 
 

@@ -255,11 +255,10 @@ class LiteLLM:
             return failure
 
     def _wait(self, state: Any) -> float:
-        from tenacity import wait_exponential_jitter
+        from tenacity import wait_exponential, wait_random
 
-        backoff = wait_exponential_jitter(
-            initial=self._backoff, max=LONGEST_BACKOFF, jitter=self._backoff
-        )
+        backoff = wait_exponential(multiplier=self._backoff, max=LONGEST_BACKOFF)
+        backoff += wait_random(0, self._backoff)
         asked = state.outcome.exception().retry_after
         return float(max(backoff(state), asked or 0.0))
 
@@ -347,7 +346,8 @@ def _import_litellm() -> Any:
         os.environ.setdefault("LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS", "True")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            importlib.import_module("litellm")
+            # Its answers are pydantic models built at first use, with warnings of pydantic's.
+            importlib.import_module("litellm").ModelResponse()
     import litellm
 
     litellm.suppress_debug_info = True

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import threading
-import time
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from hetagent.errors import ModelError, ModelFileError
-from hetagent.models.base import Completion, Request
+from hetagent.models.local import LocalModel
 
 if TYPE_CHECKING:
     from hetagent.engine.decode import Decoder
-    from hetagent.engine.llama import FlashAttention, KvType, LlamaContext, LlamaWeights
+    from hetagent.engine.llama import FlashAttention, KvType
 
 __all__ = ["LlamaCpp"]
 
 DEFAULT_CONTEXT = 4096
 
 
-class LlamaCpp:
+class LlamaCpp(LocalModel):
     """A model in a GGUF file.
 
     The file is found, and fetched where it must be, when the object is made; the weights are loaded
@@ -55,7 +50,7 @@ class LlamaCpp:
         context: int = DEFAULT_CONTEXT,
         threads: int | None = None,
         gpu_layers: int = 0,
-        adapters: Mapping[str | os.PathLike[str], float] | list[str | os.PathLike[str]] | None = None,
+        adapters: Mapping[str, float] | Sequence[str | os.PathLike[str]] = (),
         flash_attention: FlashAttention = "auto",
         kv_type: KvType = "f16",
         chat_template: str | None = None,
@@ -65,10 +60,12 @@ class LlamaCpp:
 
         if context < 1:
             raise ModelError(f"context is {context}.", hint="Give at least 1 token.")
-        self.path: Path = resolve(os.fspath(model), progress=progress)
-        self._name = os.fspath(model) if self.path.name not in os.fspath(model) else self.path.stem
+        reference = os.fspath(model)
+        self.path: Path = resolve(reference, progress=progress)
+        is_path = reference.endswith(self.path.name)
+        super().__init__(self.path.stem if is_path else reference)
         _check_header(self.path)
-        named = adapters if isinstance(adapters, Mapping) else dict.fromkeys(adapters or (), 1.0)
+        named = adapters if isinstance(adapters, Mapping) else dict.fromkeys(adapters, 1.0)
         self._adapters = {Path(path): float(scale) for path, scale in named.items()}
         for path in self._adapters:
             _check_header(path)
@@ -78,97 +75,33 @@ class LlamaCpp:
         self._flash_attention = flash_attention
         self._kv_type = kv_type
         self._template = chat_template
-        # One thread owns the weights and the cache; requests queue for it.
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hetagent-llama")
-        self._weights: LlamaWeights | None = None
-        self._context: LlamaContext | None = None
-        self._decoder: Decoder | None = None
 
-    @property
-    def name(self) -> str:
-        """The catalogue name, hub reference or file name without its ending."""
-        return self._name
+    def _open(self) -> tuple[Decoder, list[Callable[[], None]]]:
+        from hetagent.engine.chat import ChatTokenizer
+        from hetagent.engine.decode import Decoder
+        from hetagent.engine.llama import LlamaContext, LlamaVocabulary, LlamaWeights
+        from hetagent.engine.probe import require
 
-    def __repr__(self) -> str:
-        return f"LlamaCpp({self._name!r})"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def load(self) -> Self:
-        """Load the weights now instead of at the first call.
-
-        Raises:
-            BackendError: The installed llama.cpp cannot run on this machine.
-            ModelFileError: llama.cpp refuses the file.
-        """
-        self._worker.submit(self._load).result()
-        return self
-
-    def close(self) -> None:
-        """Free the weights; later calls fail."""
-        if self._worker._shutdown:
-            return
-        self._worker.submit(self._free).result()
-        self._worker.shutdown()
-
-    async def complete(self, request: Request) -> Completion:
-        """Answer a request; see `hetagent.models.base.Model.complete`."""
-        cancelled = threading.Event()
-        asked = time.perf_counter()
-
-        def work() -> Completion:
-            began = time.perf_counter()
-            completion = self._load().complete(request, cancelled=cancelled)
-            queued = {"queue": began - asked, **completion.seconds}
-            return replace(completion, seconds=queued)
-
+        extra_buffers = require(self.path, gpu_layers=self._gpu_layers)
+        weights = LlamaWeights(self.path, gpu_layers=self._gpu_layers, extra_buffers=extra_buffers)
         try:
-            future = asyncio.get_running_loop().run_in_executor(self._worker, work)
-        except RuntimeError as error:
-            raise ModelError(f"{self._name} is closed.", hint="Make a new LlamaCpp.") from error
-        try:
-            return await future
-        except asyncio.CancelledError:
-            cancelled.set()
-            raise
-
-    def _load(self) -> Decoder:
-        if self._decoder is None:
-            from hetagent.engine.chat import ChatTokenizer
-            from hetagent.engine.decode import Decoder
-            from hetagent.engine.llama import LlamaContext, LlamaVocabulary, LlamaWeights
-            from hetagent.engine.probe import require
-
-            extra_buffers = require(self.path, gpu_layers=self._gpu_layers)
-            self._weights = LlamaWeights(
-                self.path, gpu_layers=self._gpu_layers, extra_buffers=extra_buffers
-            )
-            self._context = LlamaContext(
-                self._weights,
-                context=min(self._context_length, self._weights.context_length),
+            context = LlamaContext(
+                weights,
+                context=min(self._context_length, weights.context_length),
                 threads=self._threads,
                 flash_attention=self._flash_attention,
                 kv_type=self._kv_type,
                 adapters=self._adapters,
             )
-            vocabulary = LlamaVocabulary(self._weights)
-            template = self._template or self._weights.template
-            chat = ChatTokenizer(vocabulary, template=template, name=self._name)
-            self._decoder = Decoder(
-                self._context, vocabulary=vocabulary, chat=chat, name=self._name
-            )
-        return self._decoder
-
-    def _free(self) -> None:
-        self._decoder = None
-        for part in (self._context, self._weights):
-            if part is not None:
-                part.close()
-        self._context = self._weights = None
+        except ModelError:
+            weights.close()
+            raise
+        vocabulary = LlamaVocabulary(weights)
+        chat = ChatTokenizer(
+            vocabulary, template=self._template or weights.template, name=self.name
+        )
+        decoder = Decoder(context, vocabulary=vocabulary, chat=chat, name=self.name)
+        return decoder, [context.close, weights.close]
 
 
 def _check_header(path: Path) -> None:

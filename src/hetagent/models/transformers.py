@@ -1,0 +1,222 @@
+"""Any causal language model of the ``transformers`` library, on CPU or CUDA."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hetagent.errors import MissingExtraError, ModelError, ModelFileError
+from hetagent.models.local import LocalModel
+
+if TYPE_CHECKING:
+    from hetagent.engine.decode import Decoder, Logits, Path
+
+__all__ = ["Transformers"]
+
+_LONGEST = 32_768
+
+
+class Transformers(LocalModel):
+    """A causal language model loaded by ``transformers``, under the same constraint as `LlamaCpp`.
+
+    Needs the extra: ``pip install 'hetagent[transformers]'``.
+
+    Args:
+        model: A folder, a hub reference such as ``"HuggingFaceTB/SmolLM2-135M-Instruct"``, or a
+            loaded ``PreTrainedModel``.
+        tokenizer: A loaded fast tokenizer; by default the one that belongs to ``model``. Needed
+            with a loaded model.
+        device: Such as ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; by default CUDA where there is one.
+        dtype: Such as ``"float32"`` or ``"bfloat16"``; by default as the weights are stored.
+        context: Tokens of prompt and answer together; at most what the model was trained for.
+        chat_template: A Jinja chat template, instead of the tokenizer's own.
+        name: A name for outcomes, instead of ``model``.
+
+    Raises:
+        MissingExtraError: ``transformers`` or ``torch`` is not installed.
+        ModelError: A loaded model was given without its tokenizer.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Any,
+        *,
+        tokenizer: Any = None,
+        device: str | None = None,
+        dtype: str | None = None,
+        context: int | None = None,
+        chat_template: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        _require_packages()
+        by_name = isinstance(model, str | os.PathLike)
+        if not by_name and tokenizer is None:
+            raise ModelError(
+                "A loaded model was given without its tokenizer.",
+                hint="Pass tokenizer=AutoTokenizer.from_pretrained(...).",
+            )
+        super().__init__(name or (os.fspath(model) if by_name else type(model).__name__))
+        self._model = os.fspath(model) if by_name else model
+        self._tokenizer = tokenizer
+        self._device = device
+        self._dtype = dtype
+        self._context = context
+        self._template = chat_template
+
+    def _open(self) -> tuple[Decoder, list[Callable[[], None]]]:
+        import torch
+
+        from hetagent.engine.chat import ChatTokenizer
+        from hetagent.engine.decode import Decoder
+
+        device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
+        model, tokenizer = self._weights()
+        model = model.to(device).eval()
+        trained = getattr(model.config, "max_position_embeddings", None) or _LONGEST
+        capacity = min(self._context or trained, trained)
+        vocabulary = _Vocabulary(tokenizer, size=model.config.get_text_config().vocab_size)
+        template = self._template or tokenizer.chat_template
+        chat = ChatTokenizer(vocabulary, template=template, name=self.name)
+        evaluator = _Evaluator(model, capacity=capacity, vocabulary_size=vocabulary.size)
+        decoder = Decoder(evaluator, vocabulary=vocabulary, chat=chat, name=self.name)
+        return decoder, [evaluator.close]
+
+    def _weights(self) -> tuple[Any, Any]:
+        if not isinstance(self._model, str):
+            return self._model, self._tokenizer
+        import transformers
+
+        try:
+            tokenizer = self._tokenizer or transformers.AutoTokenizer.from_pretrained(self._model)
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                self._model, dtype=self._dtype or "auto"
+            )
+        except (OSError, ValueError) as error:
+            raise ModelFileError(
+                f"transformers cannot load {self._model}: {' '.join(str(error).split())[:400]}",
+                hint="Check the folder or hub reference, and that the network or the hub's cache "
+                "has it. Models that need their own remote code are not supported.",
+            ) from error
+        return model, tokenizer
+
+
+class _Vocabulary:
+    """A fast tokenizer's tokens; see `hetagent.engine.vocabulary.Vocabulary`."""
+
+    def __init__(self, tokenizer: Any, *, size: int) -> None:
+        if not getattr(tokenizer, "is_fast", False):
+            raise ModelError(
+                f"{type(tokenizer).__name__} is not a fast tokenizer.",
+                hint="Only tokenizers with a tokenizer.json can be constrained.",
+            )
+        self._tokenizer = tokenizer
+        # Weights may have rows beyond the tokenizer's last token, to round their number up.
+        self.size = max(size, len(tokenizer))
+        self.specials: Mapping[str, int] = {
+            token.content: id_
+            for id_, token in tokenizer.added_tokens_decoder.items()
+            if token.special or _looks_special(token.content)
+        }
+        self.end = _end(tokenizer)
+        opening = tokenizer.encode("")[:1]
+        self.bos: int | None = opening[0] if opening == [tokenizer.bos_token_id] else None
+        self._pieces: Any = None
+
+    def encode(self, text: str) -> list[int]:
+        """Tokenise plain text; nothing in it becomes a control token."""
+        return list(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def piece(self, token: int) -> bytes:
+        """The bytes a token stands for; empty for control tokens."""
+        if self._pieces is None:
+            self._pieces = self.matcher_tokenizer([self.end])
+        if self._pieces.is_special_token(token):
+            return b""
+        return bytes(self._pieces.decode_bytes([token]))
+
+    def matcher_tokenizer(self, end_tokens: Sequence[int]) -> Any:
+        """An ``llguidance.LLTokenizer`` of these tokens, with these ending an answer."""
+        from llguidance.hf import from_tokenizer
+
+        return from_tokenizer(self._tokenizer, n_vocab=self.size, eos_token=list(end_tokens))
+
+
+class _Evaluator:
+    """One text with its key-value cache; see `hetagent.engine.decode.Evaluator`."""
+
+    def __init__(self, model: Any, *, capacity: int, vocabulary_size: int) -> None:
+        self.capacity = capacity
+        self._model = model
+        self._size = vocabulary_size
+        self._cache: Any = None
+        self._text: list[int] = []
+
+    def start(self, tokens: Sequence[int], *, fixed: int, check: Any) -> tuple[Logits, int]:
+        """Begin a new text; nothing is kept between prompts."""
+        check()
+        self._text = list(tokens)
+        logits, self._cache = self._evaluate(self._text, cache=None)
+        return logits, 0
+
+    def extend(self, token: int) -> Logits:
+        """Append one token; logits after it, shape ``[vocabulary]``."""
+        self._text.append(token)
+        logits, self._cache = self._continue([token], before=self._text[:-1], cache=self._cache)
+        return logits
+
+    def branch(self, paths: Sequence[Path]) -> list[Logits]:
+        """Logits after several continuations, each on a copy of the cache."""
+        results = []
+        for path in paths:
+            cache = copy.deepcopy(self._cache)
+            results.append(self._continue(list(path), before=self._text, cache=cache)[0])
+        return results
+
+    def close(self) -> None:
+        """Let go of the weights."""
+        self._model = self._cache = None
+
+    def _continue(self, new: list[int], *, before: list[int], cache: Any) -> tuple[Logits, Any]:
+        # A model that returns no cache is given the whole text anew.
+        if cache is None:
+            return self._evaluate([*before, *new], cache=None)
+        for token in new[:-1]:
+            _, cache = self._evaluate([token], cache=cache)
+        return self._evaluate(new[-1:], cache=cache)
+
+    def _evaluate(self, tokens: list[int], *, cache: Any) -> tuple[Logits, Any]:
+        import torch
+
+        with torch.inference_mode():
+            ids = torch.tensor([tokens], device=self._model.device)
+            result = self._model(input_ids=ids, past_key_values=cache, use_cache=True)
+        last = result.logits[0, -1].float().cpu().numpy()
+        # Tokens the weights have no row for can never be chosen.
+        logits = np.full(self._size, -np.inf, dtype=np.float32)
+        logits[: len(last)] = last
+        return logits, getattr(result, "past_key_values", None)
+
+
+def _end(tokenizer: Any) -> int:
+    if tokenizer.eos_token_id is None:
+        raise ModelError(
+            "The tokenizer names no end-of-sequence token.",
+            hint="Set tokenizer.eos_token to the token that ends a text.",
+        )
+    return int(tokenizer.eos_token_id)
+
+
+def _looks_special(text: str) -> bool:
+    return len(text) > 2 and text[0] in "<[" and text[-1] in ">]"
+
+
+def _require_packages() -> None:
+    from importlib.util import find_spec
+
+    for package in ("transformers", "torch"):
+        if find_spec(package) is None:
+            raise MissingExtraError(package, extra="transformers")
