@@ -15,7 +15,7 @@ import copy
 import json
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -35,6 +35,12 @@ DEFAULT_MAX_ITEMS = 32
 """Items of a list that has no bound of its own."""
 # Integers without bounds stay within what JSON readers represent exactly (RFC 8259, section 6).
 _SAFE_INTEGER = 2**53 - 1
+_BOUNDS = ("minLength", "maxLength", "pattern", "format", "minItems", "maxItems", "multipleOf") + (
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+)
 _WHITESPACE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
 
@@ -52,6 +58,7 @@ def check(output: OutputType[Any], *, where: str = "the output type") -> None:
         return
     import llguidance
 
+    _refuse_impossible(bounded(output.schema), where)
     failed, messages = llguidance.LLMatcher.validate_grammar_with_warnings(_direct_grammar(output))
     if failed:
         raise UnsupportedTypeError(
@@ -195,6 +202,36 @@ def _bound(schema: Any) -> None:
                 _bound(inner)
         elif key == "items":
             _bound(part)
+
+
+def _parts(schema: Schema) -> Iterator[Schema]:
+    """A schema and every schema within it."""
+    yield schema
+    inner = [*schema.get("properties", {}).values(), *schema.get("$defs", {}).values()]
+    inner += [*schema.get("anyOf", ()), *schema.get("prefixItems", ()), schema.get("items")]
+    for part in inner:
+        if isinstance(part, dict):
+            yield from _parts(part)
+
+
+def _refuse_impossible(schema: Schema, where: str) -> None:
+    """Refuse bounds that nothing satisfies, also where an optional or a list could avoid them."""
+    import llguidance
+
+    for part in _parts(schema):
+        alone = {key: part[key] for key in _BOUNDS if key in part}
+        if not alone or "type" not in part:
+            continue
+        empty = {"items": {"type": "null"}} if part["type"] == "array" else {}
+        grammar = llguidance.grammar_from(
+            "json_schema", json.dumps({"type": part["type"], **alone, **empty})
+        )
+        failed, messages = llguidance.LLMatcher.validate_grammar_with_warnings(grammar)
+        if failed and "nsatisfiable" in messages[0]:
+            raise UnsupportedTypeError(
+                f"{where} has bounds that nothing satisfies: {' '.join(messages[0].split())}",
+                hint="Correct its bounds or its pattern.",
+            )
 
 
 def _bound_integer(schema: Schema) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
 from contextvars import Token as ContextToken
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, ParamSpec, Self, TypeVar
@@ -40,6 +40,11 @@ R = TypeVar("R")
 Role = Literal["slm", "llm"]
 
 _log = logging.getLogger("hetagent")
+
+# How to leave each ``with agent:`` that is open; a thread and a task each have their own.
+_entered: ContextVar[tuple[ContextToken[Runner | None], ...]] = ContextVar(
+    "hetagent_entered", default=()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,6 @@ class Orchestrator:
         self._options = _checked(
             _Options(_as_policy(policy), escalate, timeout, concurrency, progress)
         )
-        self._entered = threading.local()
 
     def with_options(
         self,
@@ -200,12 +204,13 @@ class Orchestrator:
 
     def __enter__(self) -> Self:
         """Make plain calls of skills, such as ``intent("…")``, run here."""
-        stack: list[ContextToken[Runner | None]] = self._entered.__dict__.setdefault("stack", [])
-        stack.append(current_runner.set(self))
+        _entered.set((*_entered.get(), current_runner.set(self)))
         return self
 
     def __exit__(self, *_: object) -> None:
-        current_runner.reset(self._entered.stack.pop())
+        *outer, token = _entered.get()
+        _entered.set(tuple(outer))
+        current_runner.reset(token)
 
     async def _fill(
         self, skill: Skill[Any, R], rows: Sequence[Any], done: dict[int, Outcome[R]]
@@ -315,8 +320,10 @@ class Orchestrator:
 
     def _explain(self, error: Exception, model: Model) -> tuple[HetagentError, Reason]:
         if isinstance(error, TimeoutError):
+            limit = self._options.timeout
+            within = "in time" if limit is None else f"within {limit} seconds"
             timeout = ModelTimeoutError(
-                f"{model.name} gave no answer within {self._options.timeout} seconds.",
+                f"{model.name} gave no answer {within}.",
                 hint="Raise timeout=, or use a faster model.",
             )
             return timeout, "timeout"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, Literal, TypeVar
+
+from pydantic_core import to_jsonable_python
 
 from hetagent.errors import HetagentError
 
@@ -169,3 +171,23 @@ class Outcome(Generic[R]):
                 stages[key] = stages.get(key, 0.0) + seconds
         stages["total"] = self.seconds
         return stages
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON data, for logs and scripts."""
+        error = self.error
+        return {
+            "skill": self.skill,
+            "value": to_jsonable_python(self.value),
+            "confidence": self.confidence,
+            "served_by": self.served_by,
+            "reason": self.reason,
+            "fields": {path: asdict(one) for path, one in self.fields.items()},
+            "choices": None if self.choices is None else dict(self.choices),
+            "draft": None if self.draft is None else to_jsonable_python(asdict(self.draft)),
+            "error": None
+            if error is None
+            else {"type": type(error).__name__, "message": str(error)},
+            "usage": asdict(self.usage),
+            "latency": dict(self.latency),
+            "trace_id": self.trace_id,
+        }

@@ -9,7 +9,7 @@ from typing import Any
 from hetagent.errors import InputError
 from hetagent.schema import OutputType, resolve
 
-__all__ = ["describe_output", "render_inputs"]
+__all__ = ["check_text", "describe_output", "render_inputs"]
 
 Schema = dict[str, Any]
 

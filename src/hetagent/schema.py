@@ -111,16 +111,16 @@ class OutputType(Generic[T]):
         Raises:
             OutputError: The text is not a valid value; the message says where and why.
         """
+        if self.form == "choice" and text not in self.labels:
+            raise OutputError(
+                f"{text!r} is not one of the labels {', '.join(map(repr, self.labels))}.", text=text
+            )
         try:
             if self.form == "choice":
                 return self.adapter.validate_python(self.labels[text])
             if self.form == "bare" and self.schema["type"] == "string":
                 return self.adapter.validate_python(text)
             return self.adapter.validate_json(text)
-        except KeyError:
-            raise OutputError(
-                f"{text!r} is not one of the labels {', '.join(map(repr, self.labels))}.", text=text
-            ) from None
         except ValidationError as error:
             raise OutputError(
                 f"The answer is not valid: {describe_validation(error)}", text=text
@@ -208,6 +208,15 @@ class _Schemas(GenerateJsonSchema):
         given = cast(dict[str, Any], schema)
         limits = {name: float(given[key]) for key, name in bounds.items() if key in given}
         return {"type": "number", **limits}
+
+    def enum_schema(self, schema: core_schema.EnumSchema) -> JsonSchemaValue:
+        for member in schema["members"]:
+            if not isinstance(member.value, str | int | float | bool | None):
+                raise UnsupportedTypeError(
+                    f"{member} has the value {member.value!r}, which is not read back from JSON.",
+                    hint="Give the enum values that are str, numbers, bool or None.",
+                )
+        return super().enum_schema(schema)
 
     def complex_schema(self, schema: core_schema.ComplexSchema) -> JsonSchemaValue:
         return self.handle_invalid_for_json_schema(schema, "complex numbers")

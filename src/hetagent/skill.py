@@ -29,11 +29,12 @@ from typing import (
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
+from pydantic_core import PydanticSerializationError
 
 from hetagent import constraint
 from hetagent.errors import InputError, OutputError, SkillError
 from hetagent.models.base import Message, Model, Request
-from hetagent.prompt import describe_output, render_inputs
+from hetagent.prompt import check_text, describe_output, render_inputs
 from hetagent.schema import OutputType, describe_validation
 
 if TYPE_CHECKING:
@@ -92,6 +93,14 @@ class Skill(Generic[P, R]):
         self._signature, self._inputs = _inputs_of(function)
         self._examples = tuple(examples)
         system = f"{instructions}\n\n{describe_output(output)}"
+        try:
+            check_text(system)
+        except InputError as error:
+            raise SkillError(
+                f"The instructions or output type of {self.name} hold what no model can be given: "
+                f"{error.message}",
+                hint="Remove it.",
+            ) from error
         self.messages = (Message("system", system), *self._example_turns())
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -122,6 +131,12 @@ class Skill(Generic[P, R]):
     def parameters(self) -> tuple[str, ...]:
         """Names of the inputs, in order."""
         return tuple(self._inputs)
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether its only input is a text."""
+        (first, *others) = self._inputs.values()
+        return not others and first.core_schema["type"] == "str"
 
     def using(self, model: Model) -> Skill[P, R]:
         """The same skill on another model."""
@@ -167,7 +182,7 @@ class Skill(Generic[P, R]):
         if len(self._inputs) == 1:
             name = next(iter(self._inputs))
             return ((row[name],), {}) if _is_row_of(row, name) else ((row,), {})
-        if isinstance(row, Mapping):
+        if isinstance(row, Mapping) and all(isinstance(name, str) for name in row):
             return (), dict(row)
         if isinstance(row, tuple):
             return row, {}
@@ -192,6 +207,11 @@ class Skill(Generic[P, R]):
                 hint="Repair it: text.encode('utf-16', 'surrogatepass').decode('utf-16', "
                 "'replace').",
             ) from None
+        except PydanticSerializationError as error:
+            raise InputError(
+                f"Input {name!r} of {self.name} cannot be written as JSON: {error}.",
+                hint="Use str, numbers, bool, enums, dates, models, dataclasses, lists or dicts.",
+            ) from error
 
     def _example_turns(self) -> Iterable[Message]:
         for number, example in enumerate(self._examples, 1):
@@ -370,7 +390,8 @@ def _refuse_body(function: Callable[..., Any]) -> None:
     code = function.__code__
     flags = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
     idle = all(step.opname in _IDLE for step in dis.get_instructions(code))
-    returned = [s.argval for s in dis.get_instructions(code) if s.opname.startswith("LOAD_CONST")]
+    constants = ("LOAD_CONST", "RETURN_CONST")
+    returned = [s.argval for s in dis.get_instructions(code) if s.opname in constants]
     if code.co_flags & flags or not idle or any(value is not None for value in returned):
         raise SkillError(
             f"{function.__name__} has a body that does something, or is async.",

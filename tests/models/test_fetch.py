@@ -410,6 +410,7 @@ def test_an_existing_path_is_itself(tmp_path: Path):
     file.write_bytes(b"GGUF1234")
     assert resolve(file) == file
     assert resolve(str(file)) == file
+    assert cached_path(str(file)) == file
 
 
 @pytest.mark.parametrize(
@@ -455,7 +456,7 @@ def test_a_cache_folder_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch, tmp
     blocker = tmp_path / "file"
     blocker.write_text("")
     monkeypatch.setenv("HETAGENT_CACHE", str(blocker / "cache"))
-    with pytest.raises(DownloadError, match="cannot be") as caught:
+    with pytest.raises(ModelFileError, match="cannot be made") as caught:
         pull("smollm2-135m-instruct", progress=False)
     assert "HETAGENT_CACHE" in caught.value.hint
 

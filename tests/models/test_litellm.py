@@ -445,11 +445,14 @@ def test_the_providers_own_servers_get_only_what_they_take(
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     server.answer('{"name": "Zoë", "maxLength": 1}')
     complete(LiteLLM("openai/gpt-4o-mini"), request(Named))
+    complete(LiteLLM("openai/gpt-3.5-turbo"), request(Named))
     complete(LiteLLM("openai/gpt-4"), request(Named))
-    strong, weak = (got.body["response_format"] for got in server.requests)
+    strong, weak, none = (got.body.get("response_format") for got in server.requests)
     properties = strong["json_schema"]["schema"]["properties"]
     assert properties == {"name": {"type": "string"}, "maxLength": {"type": "integer"}}
     assert weak == {"type": "json_object"}
+    assert none is None
+    assert all("JSON Schema" in got.body["messages"][0]["content"] for got in server.requests[1:])
     assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
 
 
@@ -647,13 +650,21 @@ def test_nobody_listens() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    base = f"http://user:hunter22@127.0.0.1:{port}/v1"
+    base = f"http://127.0.0.1:{port}/v1"
     model = LiteLLM("openai/served", api_base=base, max_retries=3, backoff=5.0)
     start = time.monotonic()
     with pytest.raises(ConnectError, match=f"127.0.0.1:{port}") as caught:
         complete(model)
     assert time.monotonic() - start < 4
-    assert "hunter22" not in str(caught.value)
+    assert caught.value.retryable
+
+
+def test_a_password_in_the_address_is_not_shown(server: OpenAIServer) -> None:
+    model = LiteLLM("openai/x", api_base=server.base_url.replace("//", "//me:hunter22@"))
+    with pytest.raises(ProviderError, match="The call to http://127") as caught:
+        complete(model)
+    assert "hunter22" not in str(caught.value) + repr(model)
+    assert server.requests == []
 
 
 def test_an_input_that_cannot_be_sent(server: OpenAIServer) -> None:

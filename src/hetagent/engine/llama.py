@@ -274,12 +274,17 @@ class LlamaContext:
                 members.setdefault(path[: depth + 1], []).append(sequence)
         wanted = set(paths)
         order = sorted(members, key=len)
-        for index, node in enumerate(order):
-            position = self._length + len(node) - 1
-            self._put(index, node[-1], position, members[node], logits=node in wanted)
+        results: dict[Path, Logits] = {}
         try:
-            self._evaluate(len(order))
-            return {node: self._logits(i) for i, node in enumerate(order) if node in wanted}
+            # More than one batch only where a single label is longer than a batch.
+            for begin in range(0, len(order), self._batch_size):
+                chunk = order[begin : begin + self._batch_size]
+                for index, node in enumerate(chunk):
+                    position = self._length + len(node) - 1
+                    self._put(index, node[-1], position, members[node], logits=node in wanted)
+                self._evaluate(len(chunk))
+                results |= {n: self._logits(i) for i, n in enumerate(chunk) if n in wanted}
+            return results
         finally:
             for sequence in range(_TEXT + 1, _TEXT + 1 + len(paths)):
                 lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)

@@ -19,6 +19,7 @@ __all__ = ["background_loop"]
 _loops: dict[int, asyncio.AbstractEventLoop] = {}  # by process: a fork has the loop, not its thread
 _starting = threading.Lock()
 _SECONDS_TO_STOP = 2.0
+_TURNS_TO_CLOSE = 5  # a closed transport lets go of its socket only in a later turn of the loop
 
 
 def background_loop() -> asyncio.AbstractEventLoop:
@@ -51,3 +52,5 @@ async def _close_all() -> None:
     litellm = sys.modules.get("litellm")
     if litellm is not None:
         await litellm.close_litellm_async_clients()
+    for _ in range(_TURNS_TO_CLOSE):
+        await asyncio.sleep(0)

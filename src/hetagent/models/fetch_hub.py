@@ -205,7 +205,7 @@ def _translate(error: Exception, repo: str, file: str | None) -> HetagentError:
     cause = error.__cause__ if isinstance(error, errors.LocalEntryNotFoundError) else None
     detail = " ".join(str(cause or error).split())[:300] or type(error).__name__
     return DownloadError(
-        f"{what} could not be fetched from {host}: {detail}",
+        f"{what} could not be fetched from {host}: {detail.rstrip('.')}.",
         hint="Check the network, its proxy settings and HF_ENDPOINT, then try again; or download "
         "the .gguf yourself and give its path.",
     )

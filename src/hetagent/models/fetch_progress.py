@@ -40,7 +40,8 @@ class DownloadProgress:
 
     def __enter__(self) -> Self:
         if self._shown is not False and sys.stderr.isatty():
-            self._bar, self._task = _make_bar(self._title, self._total)
+            self._bar, self._task = _make_bar(self._total)
+            self._bar.console.print(self._title, markup=False, highlight=False)
             self._bar.start()
         return self
 
@@ -67,7 +68,7 @@ class DownloadProgress:
     def say(self, text: str) -> None:
         """Tell what happens now, as the bar's label or as a line."""
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, description=f"{self._title}: {text}")
+            self._bar.update(self._task, description=text)
         elif self._writes_lines():
             print(f"{self._title}: {text}", file=sys.stderr, flush=True)  # noqa: T201
 
@@ -100,7 +101,7 @@ class DownloadProgress:
         return self._shown
 
 
-def _make_bar(title: str, total: int | None) -> tuple[Progress, TaskID]:
+def _make_bar(total: int | None) -> tuple[Progress, TaskID]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -121,7 +122,7 @@ def _make_bar(title: str, total: int | None) -> tuple[Progress, TaskID]:
         redirect_stdout=False,
         redirect_stderr=False,
     )
-    return bar, bar.add_task(title, total=total)
+    return bar, bar.add_task("starting", total=total)
 
 
 def _size_under(folder: Path) -> int:

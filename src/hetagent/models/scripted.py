@@ -150,6 +150,11 @@ def _choices(request: Request, text: str, answer: Answer) -> Mapping[str, float]
     if text not in labels:
         return None
     if answer.choices is not None:
+        if text not in answer.choices:
+            raise ModelError(
+                f"The script gives choices, but none to its answer {text!r}.",
+                hint="Name every label of the skill in choices=.",
+            )
         return answer.choices
     rest = (1.0 - answer.confidence) / max(1, len(labels) - 1)
     return {label: answer.confidence if label == text else rest for label in labels}

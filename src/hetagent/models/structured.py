@@ -30,6 +30,7 @@ ANSWER = "answer"
 """The key under which a value travels that is not an object itself."""
 
 _LONGEST_PROBLEM = 300
+_LONGEST_SHOWN = 20_000
 _THOUGHTS = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
 
 
@@ -83,7 +84,7 @@ def chat(messages: Sequence[Message], output: OutputType[Any], form: Form) -> Ch
 
 def repair(text: str, error: OutputError) -> Chat:
     """The two turns that show a model its answer and what is wrong with it."""
-    shown = text.encode(errors="replace").decode()
+    shown = text[:_LONGEST_SHOWN].encode(errors="replace").decode()
     return [
         {"role": "assistant", "content": shown or "(nothing)"},
         {

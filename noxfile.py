@@ -1,0 +1,134 @@
+"""Every check and the demo, each in a virtual environment of its own: `nox -s NAME`."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+
+import nox
+
+nox.needs_version = ">=2025.5"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.sessions = ["tests", "lint", "types", "examples"]
+nox.options.error_on_external_run = True
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+# A plain "torch" may bring gigabytes of CUDA; users of the extra choose their own.
+TORCH = "torch==2.13.0"
+SLM = "smollm2-135m-instruct"
+LLM = "qwen2.5-coder-1.5b-instruct"
+# GCC 12 drops stores in ggml's AMX code, and the first decode then kills the process.
+NO_AMX = "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
+
+
+def build_environment() -> dict[str, str]:
+    """What llama-cpp-python is built with where pip has no wheel of it yet."""
+    if platform.machine() not in ("x86_64", "AMD64") or sys.platform != "linux":
+        return {}
+    own = os.environ.get("CMAKE_ARGS", "")
+    flags = f"-DCMAKE_C_FLAGS='{NO_AMX}' -DCMAKE_CXX_FLAGS='{NO_AMX}'"
+    return {"CMAKE_ARGS": f"{own} {flags}".strip()}
+
+
+def install(session: nox.Session, *requirements: str, groups: tuple[str, ...] = ()) -> None:
+    """Install the project, and what a session needs besides."""
+    extra = nox.project.dependency_groups(PROJECT, *groups) if groups else ()
+    session.install(*requirements, *extra, env=build_environment())
+
+
+def ensure_llama_works(session: nox.Session) -> None:
+    """Fetch the small model, and build llama.cpp anew where pip's cached build crashes here."""
+    session.run("hetagent", "models", "pull", SLM)
+    if diagnose(session) == "ok":
+        return
+    session.warn("The installed llama.cpp does not run well here; building it anew.")
+    session.install(
+        "--force-reinstall",
+        "--no-cache-dir",
+        "--no-deps",
+        "--no-binary=llama-cpp-python",
+        "llama-cpp-python>=0.3.36",
+        env=build_environment(),
+    )
+    if diagnose(session) not in ("ok", "fallback"):
+        session.error("llama.cpp does not run on this machine; `hetagent doctor` says more.")
+
+
+def diagnose(session: nox.Session) -> str:
+    """What `hetagent doctor` found: ok, fallback, crashed, …"""
+    report = session.run(
+        "hetagent", "doctor", "--json", silent=True, success_codes=[0, 1], stderr=None
+    )
+    return str(json.loads(str(report))["llama_cpp"]["status"])
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Three skills over a restaurant's messages, on two small models; -- passes options on."""
+    install(session, ".")
+    ensure_llama_works(session)
+    session.run("hetagent", "demo", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests but the end-to-end ones; -- passes options to pytest."""
+    install(session, "-e", ".[transformers,otel]", TORCH, groups=("test",))
+    ensure_llama_works(session)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def e2e(session: nox.Session) -> None:
+    """A real escalation: llama-cpp-python's server with the 1.5B model, through LiteLLM."""
+    install(session, "-e", ".", groups=("e2e",))
+    ensure_llama_works(session)
+    session.run("hetagent", "models", "pull", LLM)
+    # Two llama.cpp processes that spin on the same cores starve each other.
+    session.run("pytest", "-m", "e2e", *session.posargs, env={"OMP_WAIT_POLICY": "passive"})
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and format."""
+    install(session, groups=("lint",))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy, strict, on the source; and the pinned signatures of the public names."""
+    install(session, "-e", ".", groups=("types",))
+    session.run("mypy")
+    session.run("mypy", "tests/typing")
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Run every example as a user would."""
+    install(session, ".")
+    ensure_llama_works(session)
+    session.run("hetagent", "models", "pull", LLM)
+    folder = os.path.join(os.path.dirname(__file__), "examples")
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".py"):
+            session.run("python", os.path.join(folder, name))
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation site into `site`."""
+    install(session, "-e", ".", groups=("docs",))
+    session.run("mkdocs", "build", "--strict")
+
+
+@nox.session
+def benchmark(session: nox.Session) -> None:
+    """`nox -s benchmark -- skills --json FILE`."""
+    name, *options = session.posargs or ["skills"]
+    install(session, "-e", ".")
+    ensure_llama_works(session)
+    session.run("python", "-m", f"benchmarks.{name}", *options)

@@ -1,0 +1,5 @@
+"""``python -m hetagent``."""
+
+from hetagent.cli import main
+
+main()

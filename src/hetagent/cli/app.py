@@ -1,0 +1,114 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hetagent.cli.models import app as models_app
+from hetagent.cli.options import EscalateOption, JsonOption, LlmOption, SlmOption
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="hetagent",
+    help="Typed skills on small language models, with an LLM only where they are not sure.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(models_app, name="models")
+
+
+@app.callback(invoke_without_command=True)
+def version_option(
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Typed skills on small language models, with an LLM only where they are not sure."""
+    if version:
+        from hetagent import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    skill: Annotated[str, typer.Argument(help="Where the skill is, as MODULE:NAME.")],
+    *,
+    text: Annotated[
+        str | None, typer.Option("--input", help="One input: text, or JSON for other types.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="JSON lines, one input a line; - for stdin.")
+    ] = None,
+    slm: SlmOption = None,
+    llm: LlmOption = None,
+    threshold: Annotated[float, typer.Option(help="Confidence below which to escalate.")] = 0.9,
+    escalate: EscalateOption = "whole",
+    timeout: Annotated[float | None, typer.Option(help="Seconds a model call may take.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a skill on one input, or on each line of a file."""
+    from hetagent.cli.run import run_skill
+
+    failed = run_skill(
+        skill,
+        text=text,
+        file=file,
+        slm=slm,
+        llm=llm,
+        threshold=threshold,
+        escalate=escalate,
+        timeout=timeout,
+        as_json=as_json,
+    )
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def demo(
+    *,
+    slm: SlmOption = None,
+    llm: LlmOption = None,
+    no_llm: Annotated[bool, typer.Option("--no-llm", help="Run the small model alone.")] = False,
+    file: Annotated[
+        Path | None, typer.Option("--input", help="Your own messages: text or JSON lines.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first messages.", min=1)] = None,
+    threshold: Annotated[float | None, typer.Option(help="One threshold for all skills.")] = None,
+    escalate: EscalateOption = "whole",
+    as_json: JsonOption = False,
+) -> None:
+    """Three skills over the messages a restaurant gets: who served what, how surely, how fast."""
+    from hetagent.cli.demo import run_demo
+
+    run_demo(
+        slm=slm,
+        llm=llm,
+        no_llm=no_llm,
+        file=file,
+        limit=limit,
+        threshold=threshold,
+        escalate=escalate,
+        as_json=as_json,
+    )
+
+
+@app.command()
+def doctor(
+    *,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Decode with this model; default: the small one.")
+    ] = None,
+    gpu_layers: Annotated[int, typer.Option(help="Layers to try on the GPU; -1 for all.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Say whether models run on this machine, and what to do where they do not."""
+    from hetagent.cli.doctor import run_doctor
+
+    healthy = run_doctor(model, gpu_layers=gpu_layers, as_json=as_json)
+    raise typer.Exit(0 if healthy else 1)

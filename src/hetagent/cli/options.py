@@ -1,0 +1,39 @@
+"""Options that several commands share, and what they name."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from hetagent.models.base import Model
+
+__all__ = ["EscalateOption", "JsonOption", "LlmOption", "SlmOption", "model_named"]
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+SlmOption = Annotated[
+    str | None, typer.Option("--slm", help="The small model: catalogue name or .gguf path.")
+]
+LlmOption = Annotated[
+    str | None,
+    typer.Option(
+        "--llm", help="The LLM: catalogue name, .gguf path, or LiteLLM name like openai/gpt-5-mini."
+    ),
+]
+EscalateOption = Annotated[
+    Literal["whole", "fields"], typer.Option(help="Ask the LLM for all, or for weak fields only.")
+]
+
+
+def model_named(reference: str) -> Model:
+    """The model that an option names: a local one where it can be, else one of LiteLLM's.
+
+    Raises:
+        ModelError: There is no such model.
+    """
+    from hetagent.models.litellm import LiteLLM
+    from hetagent.models.llamacpp import LlamaCpp
+
+    # LiteLLM names have a provider before a slash; so do files on the hub, which end in .gguf.
+    local = "/" not in reference or reference.endswith(".gguf") or reference.startswith("hf://")
+    return LlamaCpp(reference) if local else LiteLLM(reference)

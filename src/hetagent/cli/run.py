@@ -1,0 +1,142 @@
+"""``hetagent run``: a skill of the user's own, on one input or on a file."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from hetagent.cli.options import model_named
+from hetagent.errors import InputError, SkillError
+from hetagent.models.catalog import DEFAULT_SLM
+from hetagent.orchestrator import Orchestrator
+from hetagent.outcome import Outcome
+from hetagent.skill import Skill
+
+__all__ = ["run_skill"]
+
+
+def run_skill(
+    reference: str,
+    *,
+    text: str | None,
+    file: Path | None,
+    slm: str | None,
+    llm: str | None,
+    threshold: float,
+    escalate: Literal["whole", "fields"],
+    timeout: float | None,
+    as_json: bool,
+) -> int:
+    """Run a skill and print its outcomes; returns how many inputs got no value.
+
+    Raises:
+        SkillError: There is no such skill.
+        InputError: There is no input, or a line is not JSON.
+    """
+    found = find_skill(reference)
+    if (text is None) == (file is None):
+        raise InputError(
+            "Nothing to run on." if text is None else "Both --input and --file were given.",
+            hint="Give --input TEXT, or --file ROWS.jsonl with one JSON value a line.",
+        )
+    rows = [_one_input(found, text)] if text is not None else list(_rows(file))
+    agent = Orchestrator(
+        found.model or model_named(slm or DEFAULT_SLM),
+        llm=model_named(llm) if llm else None,
+        policy=threshold,
+        escalate=escalate,
+        timeout=timeout,
+    )
+    outcomes = agent.map(found, rows)
+    if as_json:
+        for outcome in outcomes:
+            sys.stdout.write(json.dumps(outcome.to_dict(), ensure_ascii=False) + "\n")
+    else:
+        _print(rows, outcomes)
+    return sum(outcome.served_by == "none" for outcome in outcomes)
+
+
+def find_skill(reference: str) -> Skill[Any, Any]:
+    """Import a skill named ``module:name``; modules of the current folder are found too.
+
+    Raises:
+        SkillError: There is none.
+    """
+    module_name, _, name = reference.partition(":")
+    if not module_name or not name:
+        raise SkillError(
+            f"{reference!r} names no skill.", hint="Write MODULE:NAME, e.g. inbox:intent."
+        )
+    module_name = module_name.removesuffix(".py").replace("/", ".")
+    sys.path.insert(0, "")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name != module_name.split(".", maxsplit=1)[0]:
+            raise
+        raise SkillError(
+            f"There is no module {module_name!r} here.",
+            hint="Run from the folder that holds it, or install it.",
+        ) from error
+    found = getattr(module, name, None)
+    if not isinstance(found, Skill):
+        skills = sorted(key for key, value in vars(module).items() if isinstance(value, Skill))
+        raise SkillError(
+            f"{module_name} has no skill {name!r}.",
+            hint=f"It has {', '.join(skills)}." if skills else "It has none: put @skill on one.",
+        )
+    return found
+
+
+def _one_input(found: Skill[Any, Any], text: str) -> Any:
+    """Text for a skill of one text; anything else is given as JSON."""
+    if len(found.parameters) == 1 and found.takes_text:
+        return text
+    return _parse(text, "--input")
+
+
+def _rows(file: Path | None) -> Iterator[Any]:
+    if file is None:
+        return
+    try:
+        lines = (sys.stdin if str(file) == "-" else file.open(encoding="utf-8")).readlines()
+    except (OSError, UnicodeError) as error:
+        raise InputError(f"{file} cannot be read: {error}.", hint="Check the path.") from error
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield _parse(line, f"line {number} of {file}")
+
+
+def _parse(text: str, place: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InputError(
+            f"{place} is not JSON: {error}.",
+            hint='Quote text as JSON does, e.g. "a table for two".',
+        ) from error
+
+
+def _print(rows: list[Any], outcomes: list[Outcome[Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from hetagent.cli.style import confidence_text, seconds_text, served_text, value_text
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("input", "value", "confidence", "served by", "time"):
+        table.add_column(name, justify="right" if name in ("confidence", "time") else "left")
+    for row, outcome in zip(rows, outcomes, strict=True):
+        shown = row if isinstance(row, str) else json.dumps(row, ensure_ascii=False)
+        table.add_row(
+            shown,
+            value_text(outcome),
+            confidence_text(outcome.confidence),
+            served_text(outcome),
+            seconds_text(outcome.seconds),
+        )
+    Console().print(table)

@@ -1,0 +1,1 @@
+"""The bundled demonstration: three skills over the messages a restaurant gets."""

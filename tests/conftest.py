@@ -1,0 +1,72 @@
+"""Fixtures of the whole suite, and the rule that tests reach loopback alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from pytest_socket import socket_allow_hosts
+
+from hetagent import LlamaCpp
+from hetagent.models.fetch import resolve
+from tests.support.reference import quantise_to_f32
+
+SMOL = "smollm2-135m-instruct"
+
+settings.register_profile(
+    "suite",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("suite")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    # asyncio's own pipes are unix sockets.
+    socket_allow_hosts(["127.0.0.1", "localhost", "::1"], allow_unix_socket=True)
+
+
+@pytest.fixture(scope="session")
+def smol_path() -> Path:
+    """The weights of SmolLM2, from the user's cache folder or fetched into it."""
+    return resolve(SMOL, progress=False)
+
+
+@pytest.fixture(scope="session")
+def smol(smol_path: Path) -> Iterator[LlamaCpp]:
+    """The real small model, loaded once for all tests."""
+    with LlamaCpp(SMOL) as model:
+        yield model.load()
+
+
+@pytest.fixture(scope="session")
+def f32_path(smol_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SmolLM2 with its weights written out as 32-bit floats: batch shape moves nothing there."""
+    target = tmp_path_factory.mktemp("weights") / "smollm2-f32.gguf"
+    quantise_to_f32(smol_path, target)
+    return target
+
+
+@pytest.fixture(scope="session")
+def f32(f32_path: Path) -> Iterator[LlamaCpp]:
+    """The F32 copy under an F32 cache and without flash attention."""
+    with pytest.MonkeyPatch.context() as patch:
+        # What is remembered of a temporary file does not belong into the user's folder.
+        patch.setenv("HETAGENT_CACHE", str(f32_path.parent))
+        model = LlamaCpp(f32_path, kv_type="f32", flash_attention="off", context=1024)
+        model.load()
+    with model:
+        yield model
+
+
+@pytest.fixture
+def scratch_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder, for tests that write into it."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("HETAGENT_CACHE", str(folder))
+    return folder
