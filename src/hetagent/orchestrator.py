@@ -74,6 +74,15 @@ class _Answer:
         return self.reason is None
 
 
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A value that the LLM gave, wholly or in part."""
+
+    value: Any
+    confidence: float | None
+    fields: dict[str, FieldOutcome]
+
+
 @dataclass(slots=True)
 class _Run(Generic[R]):
     """One outcome in the making."""
@@ -281,14 +290,15 @@ class Orchestrator:
         if question is not None and draft is not None:
             answer = await self._ask("llm", self.llm, run, question.request)
             if answer.valid and (merged := _merge(run, question, draft, answer)) is not None:
-                return _served(run, decision, draft, *merged, served_by="both")
+                return _served(run, decision, draft, merged, served_by="both")
+            # An LLM that is down will not be up a moment later; one that erred is asked for all.
+            if answer.reason in ("model_error", "timeout"):
+                return _unserved(run, decision, draft, answer.error)
         answer = await self._ask("llm", self.llm, run, run.request)
         if not answer.valid or answer.score is None:
             return _unserved(run, decision, draft, answer.error)
-        fields = _field_outcomes(answer.score, "llm")
-        return _served(
-            run, decision, draft, answer.value, answer.score.confidence, fields, served_by="llm"
-        )
+        given = _Given(answer.value, answer.score.confidence, _field_outcomes(answer.score, "llm"))
+        return _served(run, decision, draft, given, served_by="llm")
 
     def _field_question(
         self, run: _Run[R], decision: Decision, draft: _Answer | None
@@ -385,18 +395,16 @@ def _served(
     run: _Run[R],
     decision: Decision,
     draft: _Answer | None,
-    value: Any,
-    confidence: float | None,
-    fields: dict[str, FieldOutcome],
+    given: _Given,
     *,
     served_by: Literal["llm", "both"],
 ) -> Outcome[R]:
     return run.outcome(
-        value=value,
-        confidence=confidence,
+        value=given.value,
+        confidence=given.confidence,
         served_by=served_by,
         reason=decision.reason,
-        fields=fields,
+        fields=given.fields,
         choices=_choices(draft),
         draft=_draft(draft),
         error=draft.error if draft else None,
@@ -434,9 +442,7 @@ def _nothing(skill: Skill[Any, R], reason: Reason, error: HetagentError | None) 
     return outcome
 
 
-def _merge(
-    run: _Run[R], question: FieldQuestion, draft: _Answer, answer: _Answer
-) -> tuple[Any, float | None, dict[str, FieldOutcome]] | None:
+def _merge(run: _Run[R], question: FieldQuestion, draft: _Answer, answer: _Answer) -> _Given | None:
     """The value with the LLM's fields in the SLM's draft, or ``None`` where it is not valid."""
     merged = question.merge(draft.json, answer.json)
     try:
@@ -452,7 +458,7 @@ def _merge(
     product: float | None = 1.0
     for one in sure:
         product = None if one is None or product is None else product * one
-    return value, product, fields
+    return _Given(value, product, fields)
 
 
 def _field_outcomes(scored: Score | None, by: Role) -> dict[str, FieldOutcome]:

@@ -78,7 +78,7 @@ def _running_loop() -> asyncio.AbstractEventLoop:
 
 def _forget() -> None:
     """In a forked child the thread is gone; the next call starts another."""
-    global _loop, _thread, _lock  # noqa: PLW0603
+    global _loop, _thread, _lock
     _loop, _thread, _lock = None, None, threading.Lock()
 
 

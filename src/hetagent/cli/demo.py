@@ -139,4 +139,4 @@ def _print_summary(found: report.DemoRun, slm: Model, llm: Model | None) -> None
 
 
 def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.0%}"
+    return "-" if share is None else f"{share:.0%}"

@@ -60,7 +60,7 @@ def _advice(verdict: Verdict, path: Path | None) -> list[str]:
         advice.append(f"Fetch the model again: hetagent models pull {DEFAULT_SLM} --force")
     if path is None:
         advice.append(
-            f"Decoding was not tried, since no model is here yet: hetagent models pull {DEFAULT_SLM}"
+            f"Decoding was not tried: no model is here yet. Run hetagent models pull {DEFAULT_SLM}"
         )
     if _gpu() and verdict.usable and not verdict.gpu:
         advice.append(

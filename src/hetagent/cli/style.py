@@ -27,14 +27,14 @@ def value_text(outcome: Outcome[Any]) -> Text:
         shown = ", ".join(
             f"{key} {_plain(part)}" for key, part in value.items() if part is not None
         )
-        return Text(shown or "–", style="" if shown else "dim")
+        return Text(shown or "-", style="" if shown else "dim")
     return Text(_plain(value))
 
 
 def confidence_text(confidence: float | None) -> Text:
     """Green where sure, red where not, a dash where the model reports none."""
     if confidence is None:
-        return Text("–", style="dim")
+        return Text("-", style="dim")
     colour = "green" if confidence >= _SURE else "yellow" if confidence >= _UNSURE else "red"
     return Text(f"{confidence:.2f}", style=colour)
 

@@ -1,0 +1,1 @@
+"""Models: everything that completes a request, and the catalogue of small ones."""
