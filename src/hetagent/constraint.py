@@ -59,12 +59,21 @@ def check(output: OutputType[Any], *, where: str = "the output type") -> None:
     import llguidance
 
     _refuse_impossible(bounded(output.schema), where)
-    failed, messages = llguidance.LLMatcher.validate_grammar_with_warnings(_direct_grammar(output))
+    grammar = _direct_grammar(output)
+    failed, messages = llguidance.LLMatcher.validate_grammar_with_warnings(grammar)
     if failed:
         raise UnsupportedTypeError(
             f"{where} cannot be constrained: {' '.join(messages[0].split())}",
             hint="Simplify the pattern or the bounds, and check the rest in a validator.",
         )
+    if output.form == "bare":
+        first = llguidance.LLMatcher(llguidance.LLTokenizer("byte"), grammar)
+        first.compute_bitmask()
+        if first.is_error():
+            raise UnsupportedTypeError(
+                f"{where} has a pattern that nothing of its length satisfies.",
+                hint=f"Correct it, or give max_length= (without one it is {DEFAULT_MAX_LENGTH}).",
+            )
 
 
 class Compiler:
@@ -288,5 +297,13 @@ def _direct_grammar(output: OutputType[Any]) -> str:
 
 
 def _raise_if_stuck(matcher: Any, what: str) -> None:
-    if matcher.is_error():
-        raise ConstraintError(f"{what}: {' '.join(matcher.get_error().split())}")
+    if not matcher.is_error():
+        return
+    # What follows is the compiler's state and the whole grammar.
+    reason = " ".join(re.split("<state>|<backtrace>", matcher.get_error())[0].split())
+    if "NoExtension" in reason:
+        raise ConstraintError(
+            f"{what}: it allows no token.",
+            hint="Nothing satisfies this type in the model's vocabulary; try another model.",
+        )
+    raise ConstraintError(f"{what}: {reason}", hint="Simplify the output type.")

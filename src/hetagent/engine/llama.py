@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any, Literal
@@ -140,7 +141,10 @@ class LlamaVocabulary:
         llama_cpp()
         from llguidance.llamacpp import lltokenizer_from_vocab
 
-        return lltokenizer_from_vocab(self._pointer, eos_token=list(end_tokens))
+        with warnings.catch_warnings():
+            # llguidance calls a name that llama-cpp-python has deprecated.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return lltokenizer_from_vocab(self._pointer, eos_token=list(end_tokens))
 
     def _find_specials(self) -> dict[str, int]:
         lib = llama_cpp()

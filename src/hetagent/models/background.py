@@ -11,46 +11,62 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
-import sys
 import threading
+from collections.abc import Awaitable, Callable
 
-__all__ = ["background_loop"]
+__all__ = ["background_loop", "stop_at_exit"]
 
-_loops: dict[int, asyncio.AbstractEventLoop] = {}  # by process: a fork has the loop, not its thread
+# By process: a fork has the parent's loop, but not the thread that runs it.
+_loops: dict[int, tuple[asyncio.AbstractEventLoop, threading.Thread]] = {}
 _starting = threading.Lock()
 _SECONDS_TO_STOP = 2.0
-_TURNS_TO_CLOSE = 5  # a closed transport lets go of its socket only in a later turn of the loop
+_TURNS_TO_SETTLE = 10  # what was cancelled or closed lets go only in later turns of the loop
 
 
 def background_loop() -> asyncio.AbstractEventLoop:
-    """The loop; it is started at the first call and stopped when the process ends."""
+    """The loop, started at the first call."""
     with _starting:
-        loop = _loops.get(os.getpid())
-        if loop is None:
-            loop = _loops[os.getpid()] = asyncio.new_event_loop()
+        if os.getpid() not in _loops:
+            loop = asyncio.new_event_loop()
             thread = threading.Thread(target=loop.run_forever, name="hetagent-litellm", daemon=True)
             thread.start()
-            atexit.register(_stop, loop, thread, os.getpid())
-    return loop
+            _loops[os.getpid()] = loop, thread
+        return _loops[os.getpid()][0]
 
 
-def _stop(loop: asyncio.AbstractEventLoop, thread: threading.Thread, process: int) -> None:
+def stop_at_exit(close: Callable[[], Awaitable[object]]) -> None:
+    """Stop the loop when the process ends, before whatever was registered until now.
+
+    Args:
+        close: Closes what is open on the loop; awaited there.
+    """
+    atexit.register(_stop, *_loops[os.getpid()], os.getpid(), close)
+
+
+def _stop(
+    loop: asyncio.AbstractEventLoop,
+    thread: threading.Thread,
+    process: int,
+    close: Callable[[], Awaitable[object]],
+) -> None:
     if process != os.getpid():
         return
-    asyncio.run_coroutine_threadsafe(_close_all(), loop).result(_SECONDS_TO_STOP)
+    asyncio.run_coroutine_threadsafe(_wind_up(close), loop).result(_SECONDS_TO_STOP)
     loop.call_soon_threadsafe(loop.stop)
     thread.join(_SECONDS_TO_STOP)
     loop.close()
 
 
-async def _close_all() -> None:
-    """Cancel what still runs and close the connections."""
+async def _wind_up(close: Callable[[], Awaitable[object]]) -> None:
+    await _settle()
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    litellm = sys.modules.get("litellm")
-    if litellm is not None:
-        await litellm.close_litellm_async_clients()
-    for _ in range(_TURNS_TO_CLOSE):
+    await close()
+    await _settle()
+
+
+async def _settle() -> None:
+    for _ in range(_TURNS_TO_SETTLE):
         await asyncio.sleep(0)

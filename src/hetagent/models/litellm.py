@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
-import sys
 import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal, cast
 
 from hetagent.errors import ConnectError, ModelError, OutputError, ProviderError, UnknownModelError
 from hetagent.models import structured
-from hetagent.models.background import background_loop
+from hetagent.models.background import background_loop, stop_at_exit
 from hetagent.models.base import Completion, Request
 from hetagent.models.provider_errors import (
     Failure,
@@ -349,20 +348,21 @@ class _Call:
         )
 
 
+@cache
 def _import_litellm() -> Any:
     """Import LiteLLM, quiet and offline; takes seconds, so only on the background loop."""
-    if "litellm" not in sys.modules:
-        # Without these it fetches its price list and provider quirks when it is imported or used.
-        os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-        os.environ.setdefault("LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS", "True")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            # Its answers are pydantic models built at first use, with warnings of pydantic's.
-            importlib.import_module("litellm").ModelResponse()
-    import litellm
+    # Without these it fetches its price list and provider quirks when it is imported or used.
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    os.environ.setdefault("LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS", "True")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import litellm
 
+        # Its answers are pydantic models built at first use, with warnings of pydantic's.
+        litellm.ModelResponse()
     litellm.suppress_debug_info = True
     litellm.telemetry = False
+    stop_at_exit(litellm.close_litellm_async_clients)
     return litellm
 
 

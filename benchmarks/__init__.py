@@ -1,0 +1,1 @@
+"""What hetagent is measured by: `python -m benchmarks.NAME --json FILE`."""
