@@ -88,7 +88,9 @@ def test_free_tokens_and_their_offsets():
 
 
 def test_bare_values_have_no_fields():
-    result = score(completion([token("1", 0.5), token("2", 0.5), token("", 0.5)]), OutputType.of(int))
+    result = score(
+        completion([token("1", 0.5), token("2", 0.5), token("", 0.5)]), OutputType.of(int)
+    )
     assert result.fields == {}
     assert result.confidence == pytest.approx(0.125)
 

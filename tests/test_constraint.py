@@ -66,7 +66,11 @@ def accepts(kind: Any, text: str) -> bool:
         (Annotated[str, Field(pattern="^[a-c]+/x$")], ["ab/x"], ["ab", "ab/xx", "Xab/x"]),
         (Annotated[str, Field(pattern=r"^\d{2}\/\d$", max_length=4)], ["12/3"], ["12/34"]),
         (Annotated[str, Field(pattern="b")], ['"abc"', '"b"'], ['"ac"', "b"]),
-        (Annotated[list[int], Field(max_length=2)], ["[]", "[1, 2]"], ["[1,2]", "[1, 2, 3]", "[ ]"]),
+        (
+            Annotated[list[int], Field(max_length=2)],
+            ["[]", "[1, 2]"],
+            ["[1,2]", "[1, 2, 3]", "[ ]"],
+        ),
         (Annotated[list[int], Field(min_length=1)], ["[1]"], ["[]"]),
         (tuple[int, bool], ["[1, true]"], ["[1]", "[1, true, 2]"]),
         (int | None, ["null", "3"], ["", "None"]),

@@ -248,12 +248,10 @@ def test_bodies_that_do_nothing():
     @skill
     def dots(message: str) -> bool:
         """Judge it."""
-        ...
 
     @skill
     def passes(message: str) -> bool:
         """Judge it."""
-        pass
 
     @skill
     def returns_none(message: str) -> bool:
@@ -360,5 +358,3 @@ def test_max_tokens_out_of_range(number: int):
 def test_instructions_no_model_can_be_given(text: str):
     with pytest.raises(SkillError, match="instructions or output type of intent"):
         skill(instructions=text)(intent._function)
-
-

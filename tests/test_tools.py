@@ -93,7 +93,7 @@ def test_no_tool():
         '{"tool": "add", "arguments": {"a": 1}}',
         '{"tool": "add", "arguments": {"a": 1, "b": -1}}',
         '{"tool": "none", "arguments": {}}',
-        "null",
+        "",
     ],
 )
 def test_calls_that_are_not_valid(text: str):

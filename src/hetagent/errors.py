@@ -1,25 +1,27 @@
 """Every error hetagent raises, in one tree; each message ends with what to do next.
 
-HetagentError
-├── SkillError                a skill is declared or called in a way that cannot work
-│   └── UnsupportedTypeError  an output type that no constraint can express
-├── InputError                an input that cannot be given to any model
-│   └── InputTooLongError     an input that does not fit the model's context window
-├── ModelError                a model could not be found, loaded or run
-│   ├── UnknownModelError     a name that is in no catalogue and no folder
-│   ├── ModelFileError        a weights file that is missing, truncated or corrupt
-│   │   └── ChecksumError     a file whose SHA-256 is not the pinned one
-│   ├── DownloadError         weights that could not be fetched
-│   ├── BackendError          the installed llama.cpp cannot run on this machine
-│   ├── ConstraintError       a constraint that cannot be compiled or cannot act
-│   ├── ModelTimeoutError     a model that gave no answer in time
-│   └── ProviderError         a remote provider refused or failed
-│       ├── CredentialsError  the key is missing or was refused
-│       ├── RateLimitError    the provider asks to slow down
-│       └── ConnectError      the provider could not be reached
-├── OutputError               an answer that is not a valid value of the output type
-├── NoAnswerError             neither the SLM nor the LLM gave an acceptable answer
-└── MissingExtraError         an optional dependency is not installed
+To catch several kinds, catch what they have in common:
+
+    HetagentError
+    ├── SkillError                a skill is declared or called in a way that cannot work
+    │   └── UnsupportedTypeError  an output type that no constraint can express
+    ├── InputError                an input that cannot be given to any model
+    │   └── InputTooLongError     an input that does not fit the model's context window
+    ├── ModelError                a model could not be found, loaded or run
+    │   ├── UnknownModelError     a name that is in no catalogue and no folder
+    │   ├── ModelFileError        a weights file that is missing, truncated or corrupt
+    │   │   └── ChecksumError     a file whose SHA-256 is not the pinned one
+    │   ├── DownloadError         weights that could not be fetched
+    │   ├── BackendError          the installed llama.cpp cannot run on this machine
+    │   ├── ConstraintError       a constraint that cannot be compiled or cannot act
+    │   ├── ModelTimeoutError     a model that gave no answer in time
+    │   └── ProviderError         a remote provider refused or failed
+    │       ├── CredentialsError  the key is missing or was refused
+    │       ├── RateLimitError    the provider asks to slow down
+    │       └── ConnectError      the provider could not be reached
+    ├── OutputError               an answer that is not a valid value of the output type
+    ├── NoAnswerError             neither the SLM nor the LLM gave an acceptable answer
+    └── MissingExtraError         an optional dependency is not installed
 """
 
 from __future__ import annotations

@@ -115,9 +115,7 @@ def _weakest(scored: Scored, threshold: float) -> tuple[str, ...]:
     """The least sure fields, as few as leave the others together at or above the threshold."""
     ascending = sorted(scored.fields, key=lambda path: scored.fields[path])
     count = 0
-    while math.prod(scored.fields[path] for path in ascending[count:]) < threshold:
+    while (rest := ascending[count:]) and math.prod(scored.fields[p] for p in rest) < threshold:
         count += 1
-        if count == len(ascending):
-            break
     weak = set(ascending[:count])
     return tuple(path for path in scored.fields if path in weak)

@@ -219,8 +219,12 @@ def test_the_same_model_serves_several_event_loops(server: OpenAIServer) -> None
 
 
 def test_calls_run_at_once(server: OpenAIServer) -> None:
-    server.handler = lambda body: Reply(wrapped(body["messages"][-1]["content"]), delay=0.2)
-    model = remote(server)
+    def handler(body: dict[str, Any]) -> Reply:
+        assert server.wait_for_requests(16)  # nobody is answered before all have asked
+        return Reply(wrapped(body["messages"][-1]["content"]))
+
+    server.handler = handler
+    model = remote(server, timeout=30.0)
 
     async def all_of_them() -> list[Completion]:
         asked = (request(str, content=f"number {i}") for i in range(16))

@@ -15,7 +15,9 @@ _NAMES = st.sampled_from(
 _ALIASES = st.sampled_from(["a.b", "with space", 'quo"te', "br[0]", "日本", "back\\slash"])
 _LABELS = st.lists(
     st.one_of(
-        st.sampled_from(["", "a", "ab", "abc", "a b", " a", "é", "日本語", '"', "\\", "\n", "null"]),
+        st.sampled_from(
+            ["", "a", "ab", "abc", "a b", " a", "é", "日本語", '"', "\\", "\n", "null"]
+        ),
         st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6),
     ),
     min_size=1,
@@ -62,9 +64,7 @@ def _choices(draw: st.DrawFn) -> Any:
 
 
 def _scalars() -> st.SearchStrategy[Any]:
-    return st.one_of(
-        _integers(), _floats(), _strings(), _choices(), st.just(bool), st.just(date)
-    )
+    return st.one_of(_integers(), _floats(), _strings(), _choices(), st.just(bool), st.just(date))
 
 
 @st.composite

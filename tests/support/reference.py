@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -97,11 +98,7 @@ class Reference:
     def label_probabilities(self, prompt: str, labels: Sequence[str], end: str) -> dict[str, float]:
         """The probability of every label by its own pass over prompt, label and end of turn."""
         start = self.tokenize(prompt)
-        paths = {}
-        for label in labels:
-            whole = self.tokenize(prompt + label + end)
-            assert whole[: len(start)] == start, f"{label!r} merges with the prompt"
-            paths[label] = whole[len(start) :]
+        paths = self.paths(prompt, labels, end)
         result = {}
         for label, path in paths.items():
             logits = self.logits([*start, *path])
@@ -116,6 +113,16 @@ class Reference:
             result[label] = product
         return result
 
+    def paths(self, prompt: str, labels: Sequence[str], end: str) -> dict[str, list[int]]:
+        """Each label's tokens as they follow the prompt, end of turn included."""
+        start = self.tokenize(prompt)
+        paths = {}
+        for label in labels:
+            whole = self.tokenize(prompt + label + end)
+            assert whole[: len(start)] == start, f"{label!r} merges with the prompt"
+            paths[label] = whole[len(start) :]
+        return paths
+
     def path_probabilities(
         self, prompt: str, path: Sequence[int], schema: dict[str, Any], end: int
     ) -> list[tuple[int, float, bytes]]:
@@ -128,7 +135,9 @@ class Reference:
 
         closed = {**schema, "x-guidance": {"whitespace_flexible": False}}
         closed["x-guidance"] |= {"item_separator": ", ", "key_separator": ": "}
-        tokenizer = lltokenizer_from_vocab(self.vocabulary, eos_token=[end])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            tokenizer = lltokenizer_from_vocab(self.vocabulary, eos_token=[end])
         grammar = llguidance.grammar_from("json_schema", json.dumps(closed))
         matcher = llguidance.LLMatcher(tokenizer, grammar)
         start = self.tokenize(prompt)
@@ -142,7 +151,7 @@ class Reference:
             top = row[allowed].max()
             probability = np.exp(row[token] - top) / np.exp(row[allowed] - top).sum()
             piece = b"" if token == end else self.piece(token)
-            shared = len(os.path.commonprefix([forced, piece]))
+            shared = _shared(forced, piece)
             steps.append((shared, float(probability), piece))
             if token != end:
                 assert matcher.consume_token(token)
@@ -152,3 +161,9 @@ class Reference:
         buffer = ctypes.create_string_buffer(256)
         length = self.lib.llama_token_to_piece(self.vocabulary, token, buffer, 256, 0, False)
         return bytes(buffer.raw[:length])
+
+
+def _shared(left: bytes, right: bytes) -> int:
+    """How many bytes two byte strings begin with alike."""
+    length = min(len(left), len(right))
+    return next((at for at in range(length) if left[at] != right[at]), length)

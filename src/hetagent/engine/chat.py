@@ -160,13 +160,20 @@ class ChatTokenizer:
             {"role": message.role, "content": f"{_OPEN}{index}{_CLOSE}"}
             for index, message in enumerate(messages)
         ]
-        rendered = self._template.render(
-            messages=holes,
-            add_generation_prompt=prompt,
-            enable_thinking=False,
-            bos_token=self._text_of(self._vocabulary.bos),
-            eos_token=self._text_of(self._vocabulary.end),
-        )
+        from jinja2 import TemplateError
+
+        try:
+            rendered = self._template.render(
+                messages=holes,
+                add_generation_prompt=prompt,
+                enable_thinking=False,
+                bos_token=self._text_of(self._vocabulary.bos),
+                eos_token=self._text_of(self._vocabulary.end),
+            )
+        except TemplateError:
+            raise
+        except Exception as error:  # a template is a program, and may fail in any way
+            raise TemplateError(f"{type(error).__name__}: {error}") from error
         return rendered, contents
 
     def _text_of(self, token: int | None) -> str:

@@ -29,7 +29,7 @@ import numpy.typing as npt
 from hetagent.constraint import Compiler
 from hetagent.engine.chat import ChatPrompt, ChatTokenizer
 from hetagent.engine.vocabulary import Vocabulary
-from hetagent.errors import InputTooLongError
+from hetagent.errors import ConstraintError, InputTooLongError
 from hetagent.models.base import Completion, Request, Token
 from hetagent.outcome import Usage
 
@@ -139,12 +139,24 @@ class Decoder:
                 hint="Shorten the input, or raise context= where the model allows it.",
             )
 
+    def _refuse_ambiguous(self, paths: Mapping[str, Path]) -> None:
+        """Some vocabularies lack some bytes; texts that differ in these alone are the same."""
+        labels: dict[Path, str] = {}
+        for label, path in paths.items():
+            if path in labels:
+                raise ConstraintError(
+                    f"{self._name} writes the labels {labels[path]!r} and {label!r} alike.",
+                    hint="Its vocabulary lacks some of their characters: rename one of them.",
+                )
+            labels[path] = label
+
     def _choose(self, request: Request, prompt: ChatPrompt, logits: Logits) -> dict[str, Any]:
         end = self._chat.end_of_turn
         paths = {
             label: (*self._chat.encode_answer(label, prompt=prompt), end)
             for label in request.output.labels
         }
+        self._refuse_ambiguous(paths)
         longest = max(len(path) for path in paths.values())
         if len(prompt.tokens) + longest > self._evaluator.capacity:
             self._refuse_overlong(ChatPrompt((*prompt.tokens, *(0,) * longest), 0, ""))

@@ -21,6 +21,7 @@ FlashAttention = Literal["auto", "on", "off"]
 KvType = Literal["f16", "f32"]
 
 _BATCH = 512
+_LEAST_CONTEXT = 256
 # Sequence 0 holds the text; the others are branches of a choice's trie.
 _BRANCHES = 63
 _TEXT = 0
@@ -190,8 +191,9 @@ class LlamaContext:
     ) -> None:
         lib = llama_cpp()
         params = lib.llama_context_default_params()
-        params.n_ctx = context
-        params.n_batch = params.n_ubatch = min(_BATCH, context)
+        # llama.cpp aborts the process where a batch has less room than there are sequences.
+        params.n_ctx = max(context, _LEAST_CONTEXT)
+        params.n_batch = params.n_ubatch = min(_BATCH, params.n_ctx)
         params.n_seq_max = _BRANCHES + 1
         params.n_threads = params.n_threads_batch = threads
         params.flash_attn_type = {"auto": -1, "off": 0, "on": 1}[flash_attention]

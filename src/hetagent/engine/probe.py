@@ -79,14 +79,14 @@ def require(model: Path, *, gpu_layers: int = 0) -> bool:
     verdict = probe(model, gpu_layers=gpu_layers)
     if verdict.status == "refused":
         raise ModelFileError(
-            f"llama.cpp cannot load {model.name}: {verdict.detail}",
+            verdict.detail,
             hint="The file is truncated, corrupt, or of an architecture this llama.cpp does not "
             "know: fetch it again, or update llama-cpp-python.",
         )
     if not verdict.usable:
         raise BackendError(
             f"The installed llama.cpp cannot run {model.name} on this machine: {verdict.detail}",
-            hint=BUILD_HINT,
+            hint=f"If other models run, this file is corrupt: fetch it again. {BUILD_HINT}",
         )
     return verdict.status == "ok"
 

@@ -13,6 +13,7 @@ import atexit
 import os
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import wait
 
 __all__ = ["background_loop", "stop_at_exit"]
 
@@ -51,10 +52,11 @@ def _stop(
 ) -> None:
     if process != os.getpid():
         return
-    asyncio.run_coroutine_threadsafe(_wind_up(close), loop).result(_SECONDS_TO_STOP)
+    wait([asyncio.run_coroutine_threadsafe(_wind_up(close), loop)], _SECONDS_TO_STOP)
     loop.call_soon_threadsafe(loop.stop)
     thread.join(_SECONDS_TO_STOP)
-    loop.close()
+    if not thread.is_alive():
+        loop.close()
 
 
 async def _wind_up(close: Callable[[], Awaitable[object]]) -> None:

@@ -50,8 +50,7 @@ class LiteLLM:
     Args:
         name: LiteLLM's name of the model, provider first: ``"openai/gpt-5-mini"``. Any
             OpenAI-compatible server is ``"openai/<its model>"`` with ``api_base``.
-        api_base: Address of the server, where it is not the provider's own; mostly ends in
-            ``/v1``.
+        api_base: Address of a server that is not the provider's own; mostly ends in ``/v1``.
         api_key: The key; by default the provider's environment variable, such as
             ``OPENAI_API_KEY``. A server of one's own needs none.
         timeout: Seconds one try may take. Retries, the waits between them and a repair each come
@@ -64,9 +63,8 @@ class LiteLLM:
             Schema), ``"json"`` (``response_format`` for any JSON, and the schema in the prompt) or
             ``"prompt"`` (the prompt alone). ``"auto"`` takes the strongest that LiteLLM says the
             model has, falls back where the server refuses it, and remembers that.
-        price: US dollars for a million prompt tokens and a million completion tokens. Needed only
-            where LiteLLM's bundled price list does not have the model; ``(0, 0)`` for a server of
-            one's own.
+        price: US dollars for a million prompt and a million completion tokens, where LiteLLM's
+            bundled price list does not have the model; ``(0, 0)`` for a server of one's own.
         extra: Further arguments of ``litellm.acompletion``, such as ``num_ctx``; they win.
         backoff: Seconds before the first retry.
 
@@ -191,12 +189,10 @@ class LiteLLM:
     def _route(self, litellm: Any) -> tuple[str, str]:
         """The provider, and its own name for the model."""
         try:
-            model, provider, *_ = litellm.get_llm_provider(
-                model=self._name, api_base=self._api_base
-            )
+            found = litellm.get_llm_provider(model=self._name, api_base=self._api_base)
         except litellm.BadRequestError:
             raise unknown_name(self._name) from None
-        return provider, model
+        return found[1], found[0]
 
     def _place(self, litellm: Any) -> tuple[Place, str | None]:
         """Where calls go, and the key to send where there is none and none is needed."""
@@ -362,6 +358,9 @@ def _import_litellm() -> Any:
         litellm.ModelResponse()
     litellm.suppress_debug_info = True
     litellm.telemetry = False
+    # A first lazy attribute registers LiteLLM's own clean-up, which closes connections from a
+    # thread that is not theirs. Ours comes after it, to run before it.
+    hasattr(litellm, "no_such_attribute")
     stop_at_exit(litellm.close_litellm_async_clients)
     return litellm
 

@@ -82,6 +82,7 @@ class LlamaCpp(LocalModel):
         from hetagent.engine.llama import LlamaContext, LlamaVocabulary, LlamaWeights
         from hetagent.engine.probe import require
 
+        _check_header(self.path)  # it may have gone since this object was made
         extra_buffers = require(self.path, gpu_layers=self._gpu_layers)
         weights = LlamaWeights(self.path, gpu_layers=self._gpu_layers, extra_buffers=extra_buffers)
         try:
@@ -96,12 +97,18 @@ class LlamaCpp(LocalModel):
         except ModelError:
             weights.close()
             raise
-        vocabulary = LlamaVocabulary(weights)
-        chat = ChatTokenizer(
-            vocabulary, template=self._template or weights.template, name=self.name
-        )
-        decoder = Decoder(context, vocabulary=vocabulary, chat=chat, name=self.name)
-        return decoder, [context.close, weights.close]
+        to_free = [context.close, weights.close]
+        try:
+            vocabulary = LlamaVocabulary(weights)
+            chat = ChatTokenizer(
+                vocabulary, template=self._template or weights.template, name=self.name
+            )
+            decoder = Decoder(context, vocabulary=vocabulary, chat=chat, name=self.name)
+        except ModelError:
+            for free in to_free:
+                free()
+            raise
+        return decoder, to_free
 
 
 def _check_header(path: Path) -> None:

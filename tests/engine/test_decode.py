@@ -1,0 +1,339 @@
+"""Scoring choices and decoding records, against a brute-force computation of the same numbers."""
+
+import asyncio
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import jsonschema
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field
+
+from hetagent import LlamaCpp, Skill, constraint, skill
+from hetagent.confidence import free_tokens, score
+from hetagent.constraint import bounded
+from hetagent.engine.decode import branching_nodes, masked_log_softmax, score_trie
+from hetagent.errors import ConstraintError, OutputError, UnsupportedTypeError
+from hetagent.models.base import Completion, Message, Request
+from hetagent.schema import OutputType
+from tests.support.random_types import labels, output_types
+from tests.support.reference import Reference
+
+
+class Booking(BaseModel):
+    day: Literal["today", "tomorrow", "to be said"]
+    time: str | None = Field(max_length=8)
+    people: int = Field(ge=1, le=40)
+    outside: bool
+
+
+class Flat(BaseModel):
+    name: str = Field(max_length=10)
+    count: int = Field(ge=0, le=500)
+
+
+def complete(model: LlamaCpp, request: Request) -> Completion:
+    return asyncio.run(model.complete(request))
+
+
+def ask(kind: Any, text: str = "Two of us tomorrow at eight", *, max_tokens: int = 60) -> Request:
+    messages = (Message("system", "Read the message."), Message("user", text))
+    return Request(messages, OutputType.of(kind), max_tokens)
+
+
+@pytest.fixture(scope="module")
+def reference(f32_path: Path) -> Iterator[Reference]:
+    model = Reference(f32_path)
+    yield model
+    model.close()
+
+
+# --- arithmetic
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(st.floats(-60, 60), min_size=1, max_size=30),
+    st.data(),
+)
+def test_the_masked_softmax(values: list[float], data: st.DataObject):
+    logits = np.array(values, dtype=np.float32)
+    chosen = sorted(data.draw(st.sets(st.integers(0, len(values) - 1), min_size=1)))
+    logprobs, outside = masked_log_softmax(logits, np.array(chosen))
+    weights = np.exp(logits.astype(np.float64))
+    assert np.exp(logprobs) == pytest.approx(weights[chosen] / weights[chosen].sum())
+    assert outside == pytest.approx(1 - weights[chosen].sum() / weights.sum(), abs=1e-9)
+
+
+def test_the_masked_softmax_of_extreme_logits():
+    logprobs, outside = masked_log_softmax(
+        np.array([-1e30, 5, -np.inf], np.float32), np.array([0, 2])
+    )
+    assert list(np.exp(logprobs)) == [1.0, 0.0]
+    assert outside == 1.0
+
+
+def test_branching_nodes():
+    nodes = branching_nodes([(1, 2, 9), (1, 3, 9), (1, 3, 4, 9)])
+    assert nodes == {(): [1], (1,): [2, 3], (1, 3): [9, 4]}
+
+
+def test_a_trie_with_certain_steps():
+    logits = np.log(np.array([0.1, 0.2, 0.3, 0.4], dtype=np.float32))
+    paths = {"a": (1, 2), "b": (1, 3), "c": (2, 0)}
+    scores, allowed = score_trie(paths, {(): (logits, [1, 2]), (1,): (logits, [2, 3])})
+    assert {k: math.exp(v) for k, v in scores.items()} == pytest.approx(
+        {"a": 0.4 * 3 / 7, "b": 0.4 * 4 / 7, "c": 0.6}
+    )
+    assert math.exp(allowed["c"]) == pytest.approx(0.5)
+    assert math.exp(allowed["a"]) == pytest.approx(0.5 * 0.7)
+
+
+# --- choices
+
+
+MANY = [
+    f"{kind} {number}" for kind in ("bank card", "bank", "travel", "card") for number in range(38)
+]
+SETS: list[list[str]] = [
+    ["book", "cancel", "hours", "other"],
+    ["a", "ab", "abc", "abcd"],
+    ["", "yes", "yes please"],
+    ["straße", "日本語", "日本", "é"],
+    [" leading", "leading", "trailing ", "trailing"],
+    ["card_arrival", "card_linking", "card_not_working", "card", "cash"],
+    ["one"],
+]
+
+
+@pytest.mark.parametrize("names", SETS, ids=lambda names: names[0] or "empty")
+def test_choices_agree_with_brute_force(f32: LlamaCpp, reference: Reference, names: list[str]):
+    request = ask(Literal[tuple(names)])
+    answer = complete(f32, request)
+    assert answer.choices is not None
+    prompt = reference.render(request.messages)
+    expected = reference.label_probabilities(prompt, names, "<|im_end|>")
+    assert answer.choices == pytest.approx(expected, abs=1e-4)
+    assert answer.text == max(expected, key=lambda label: expected[label])
+    assert sum(answer.choices.values()) == pytest.approx(1, abs=1e-6)
+
+
+def test_150_labels(f32: LlamaCpp, reference: Reference):
+    names = MANY[:150]
+    request = ask(Literal[tuple(names)])
+    answer = complete(f32, request)
+    assert answer.choices is not None
+    assert list(answer.choices) == names
+    assert sum(answer.choices.values()) == pytest.approx(1, abs=1e-6)
+    # Brute force over all would take minutes: one path each of several branches.
+    prompt = reference.render(request.messages)
+    start = reference.tokenize(prompt)
+    paths = reference.paths(prompt, names, "<|im_end|>")
+    for name in (names[0], names[45], names[149], answer.text):
+        rows = reference.logits([*start, *paths[name]])
+        product = 1.0
+        for depth, token in enumerate(paths[name]):
+            here = paths[name][:depth]
+            children = sorted({p[depth] for p in paths.values() if p[:depth] == here})
+            row = rows[len(start) - 1 + depth][children]
+            weights = np.exp(row - row.max())
+            product *= weights[children.index(token)] / weights.sum()
+        assert answer.choices[name] == pytest.approx(product, abs=1e-4)
+
+
+def test_mass_outside_a_choice(f32: LlamaCpp, reference: Reference):
+    request = ask(Literal["x1", "y2"])
+    answer = complete(f32, request)
+    start = reference.tokenize(reference.render(request.messages))
+    first = [reference.tokenize("x1")[0], reference.tokenize("y2")[0]]
+    row = reference.logits(start)[-1]
+    inside = np.exp(row[first]).sum() / np.exp(row).sum()
+    assert answer.outside == pytest.approx(1 - inside, abs=1e-4)
+
+
+@settings(max_examples=25)
+@given(labels())
+def test_any_labels_make_a_distribution(smol: LlamaCpp, names: list[str]):
+    answer = complete(smol, ask(Literal[tuple(names)]))
+    assert answer.choices is not None
+    assert list(answer.choices) == names
+    assert sum(answer.choices.values()) == pytest.approx(1, abs=1e-6)
+    assert all(0 <= p <= 1 for p in answer.choices.values())
+    assert answer.text == max(names, key=lambda name: answer.choices[name])
+    assert 0 <= (answer.outside or 0) <= 1
+
+
+def test_labels_the_vocabulary_cannot_tell_apart(smol: LlamaCpp):
+    """SmolLM2 has no token for this control character, and llama.cpp leaves it out."""
+    with pytest.raises(ConstraintError, match="alike"):
+        complete(smol, ask(Literal["yes", "yes\x16"]))
+
+
+def test_labels_longer_than_a_batch(smol: LlamaCpp):
+    """Two labels that part after more tokens than llama.cpp takes at once."""
+    stem = " ".join(str(number) for number in range(300))
+    names = [f"{stem} yes", f"{stem} no", "short"]
+    messages = (Message("user", "Choose."),)
+    answer = complete(smol, Request(messages, OutputType.of(Literal[tuple(names)]), 5))
+    assert answer.choices is not None
+    assert sum(answer.choices.values()) == pytest.approx(1, abs=1e-6)
+
+
+# --- records
+
+
+RECORDS = [Booking, Flat, list[Flat], Annotated[str, Field(max_length=12, pattern="[a-z]")]]
+
+
+@pytest.mark.parametrize("kind", RECORDS, ids=["record", "flat", "list", "string"])
+def test_records_agree_with_teacher_forcing(f32: LlamaCpp, reference: Reference, kind: Any):
+    request = ask(kind)
+    answer = complete(f32, request)
+    assert answer.finish == "stop"
+    assert answer.tokens is not None
+    path = [token.id for token in answer.tokens]
+    schema = bounded(request.output.schema)
+    prompt = reference.render(request.messages)
+    end = reference.tokenize("<|im_end|>")[0]
+    steps = reference.path_probabilities(prompt, path, schema, end)
+    for token, (shared, probability, piece) in zip(answer.tokens, steps, strict=True):
+        assert math.exp(token.logprob) == pytest.approx(probability, abs=1e-4)
+        assert token.text == piece
+        assert token.free == shared
+    whole = math.prod(p for shared, p, piece in steps if shared < len(piece) or not piece)
+    assert score(answer, request.output).confidence == pytest.approx(whole, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", [Booking, Flat])
+def test_fields_agree_with_teacher_forcing(f32: LlamaCpp, reference: Reference, kind: Any):
+    """Which bytes are a field's is told by writing the record again, key by key."""
+    request = ask(kind)
+    answer = complete(f32, request)
+    assert answer.tokens is not None
+    path = [token.id for token in answer.tokens]
+    end = reference.tokenize("<|im_end|>")[0]
+    steps = reference.path_probabilities(
+        reference.render(request.messages), path, bounded(request.output.schema), end
+    )
+    regions = {}
+    text = "{"
+    for key, value in json.loads(answer.text).items():
+        text += ", " if text != "{" else ""
+        begin = len(text.encode())
+        text += f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}"
+        number = isinstance(value, int) and not isinstance(value, bool)
+        regions[key] = range(begin, len(text.encode()) + number)
+    assert text + "}" == answer.text, "the constraint fixes the whitespace"
+    expected = dict.fromkeys(regions, 1.0)
+    offset = 0
+    for shared, probability, piece in steps:
+        if shared < len(piece):
+            for key, region in regions.items():
+                if offset + shared in region:
+                    expected[key] *= probability
+        offset += len(piece)
+    scored = score(answer, request.output)
+    got = {path: field.confidence for path, field in scored.fields.items()}
+    assert got == pytest.approx(expected, abs=1e-4)
+    assert scored.confidence == pytest.approx(math.prod(expected.values()), abs=1e-4)
+
+
+def test_forced_tokens_are_marked(smol: LlamaCpp):
+    answer = complete(smol, ask(Flat))
+    assert answer.tokens is not None
+    text = answer.text.encode()
+    forced = b"".join(t.text[: t.free] for t in answer.tokens)
+    assert forced.startswith(b'{"name": "')
+    assert len(forced) < len(text)
+    assert b"".join(token.text for token in answer.tokens) == text
+    assert answer.tokens[-1].text == b""
+    free = {token for _, token in free_tokens(answer.tokens)}
+    assert all(token.free < len(token.text) or not token.text for token in free)
+
+
+@settings(max_examples=25)
+@given(output_types(), st.sampled_from(["Two of us tomorrow at eight", '日本 \U0001f980 {]\\"']))
+def test_random_types_are_answered_with_valid_values(smol: LlamaCpp, kind: Any, text: str):
+    output: OutputType[Any] = OutputType.of(kind)
+    try:
+        constraint.check(output)
+    except UnsupportedTypeError:
+        return
+    answer = complete(smol, ask(kind, text, max_tokens=40))
+    assert sum(answer.choices.values()) == pytest.approx(1) if answer.choices else answer.tokens
+    if answer.finish == "length":
+        assert len(answer.tokens or ()) == 40
+        return
+    data = output.json_of_text(answer.text)
+    jsonschema.Draft202012Validator(output.schema).validate(data)
+    output.parse(answer.text)
+    confidence = score(answer, output).confidence
+    assert confidence is not None
+    assert 0 <= confidence <= 1
+
+
+def test_the_token_limit_cuts(smol: LlamaCpp):
+    answer = complete(smol, ask(Booking, max_tokens=3))
+    assert answer.finish == "length"
+    assert answer.usage.completion_tokens == 3
+    with pytest.raises(OutputError):
+        OutputType.of(Booking).parse(answer.text)
+
+
+# --- one request after another
+
+
+@skill(max_tokens=40)
+def booking(message: str) -> Booking:
+    """Read the booking."""
+
+
+@skill
+def intent(message: str) -> Literal["book", "book a table", "cancel", "other"]:
+    """Decide what the guest wants."""
+
+
+def facts(answer: Completion) -> Any:
+    return answer.text, answer.choices, answer.outside, answer.tokens
+
+
+def test_results_do_not_depend_on_what_was_asked_before(smol_path: Path):
+    """Exactly equal on quantised weights, whatever is in the cache."""
+    long = "Could we, " * 120 + "please?"
+    turns: list[tuple[Skill[Any, Any], str]] = [
+        (intent, "Table for two"),
+        (booking, "Table for two"),
+        (intent, "Never mind"),
+        (intent, long),
+        (intent, "\nleading newline"),
+        (booking, "Eight tomorrow, outside"),
+    ]
+    alone = {}
+    for task, text in turns:
+        with LlamaCpp(smol_path, context=1024) as fresh:
+            alone[task.name, text] = facts(complete(fresh, task.request(text)))
+    with LlamaCpp(smol_path, context=1024) as model:
+        for task, text in [*turns, *reversed(turns), *turns[::2]]:
+            assert facts(complete(model, task.request(text))) == alone[task.name, text]
+
+
+def test_the_fixed_part_is_reused(smol: LlamaCpp):
+    complete(smol, intent.request("Table for two"))
+    again = complete(smol, intent.request("Never mind"))
+    assert again.usage.cached_tokens >= 25
+    assert again.usage.cached_tokens < again.usage.prompt_tokens
+    other = complete(smol, booking.request("Never mind"))
+    assert other.usage.cached_tokens == 0
+
+
+def test_usage_and_stages(smol: LlamaCpp):
+    answer = complete(smol, ask(Flat))
+    assert answer.usage.completion_tokens == len(answer.tokens or ())
+    assert set(answer.seconds) == {"queue", "load", "prefill", "decode"}
+    assert all(seconds >= 0 for seconds in answer.seconds.values())
+    assert answer.usage.cost_usd == 0
