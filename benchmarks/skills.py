@@ -59,7 +59,7 @@ def domain(utterance: str) -> Domain:
     utility: time, weather, alarms, timers, calculations, definitions, spelling, calls, texts, dice.
     work: salary, taxes withheld, holidays and sick leave, meetings, insurance, retirement plans.
     small_talk: greetings, thanks, jokes, and questions about the assistant as if it were a person.
-    meta: how the assistant works: yes, no, repeat, cancel, its language, name, voice, volume, speed.
+    meta: how the assistant works: yes, no, repeat, cancel, its language, name, volume, speed.
     """
 
 

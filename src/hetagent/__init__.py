@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from hetagent import errors
 from hetagent.errors import HetagentError, NoAnswerError
-from hetagent.models.base import Completion, Message, Model, Request
+from hetagent.models.base import Completion, Message, Model, Request, Token
 from hetagent.models.litellm import LiteLLM
 from hetagent.models.llamacpp import LlamaCpp
 from hetagent.models.scripted import Answer, Scripted
 from hetagent.models.transformers import Transformers
 from hetagent.orchestrator import Orchestrator
-from hetagent.outcome import Call, Draft, FieldOutcome, Outcome, Usage
+from hetagent.outcome import Call, Draft, FieldOutcome, Outcome, Reason, ServedBy, Usage
 from hetagent.policy import Decision, Policy, Scored, Threshold
+from hetagent.schema import OutputType
 from hetagent.skill import Skill, skill
 from hetagent.tools import ToolCall, tools
 
@@ -30,12 +31,16 @@ __all__ = [
     "NoAnswerError",
     "Orchestrator",
     "Outcome",
+    "OutputType",
     "Policy",
+    "Reason",
     "Request",
     "Scored",
     "Scripted",
+    "ServedBy",
     "Skill",
     "Threshold",
+    "Token",
     "ToolCall",
     "Transformers",
     "Usage",

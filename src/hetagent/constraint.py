@@ -36,8 +36,19 @@ DEFAULT_MAX_ITEMS = 32
 # Integers without bounds stay within what JSON readers represent exactly (RFC 8259, section 6).
 _SAFE_INTEGER = 2**53 - 1
 _BOUNDS = tuple(
-    "minLength maxLength pattern format minItems maxItems multipleOf "
-    "minimum maximum exclusiveMinimum exclusiveMaximum".split()
+    [
+        "minLength",
+        "maxLength",
+        "pattern",
+        "format",
+        "minItems",
+        "maxItems",
+        "multipleOf",
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+    ]
 )
 _WHITESPACE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,13 +79,38 @@ def field_question(
         adapter=TypeAdapter(Any),
     )
     system = Message("system", f"{instructions}\n\n{describe_output(part)}")
+    user = _ask(request.messages[-1].content, known, paths)
+    turns = (system, *_example_turns(request, paths), user)
+    return FieldQuestion(Request(turns, part, request.max_tokens), paths)
+
+
+def _ask(text: str, known: Any, paths: tuple[Keys, ...]) -> Message:
     facts = json.dumps(known, ensure_ascii=False)
-    user = Message(
-        "user",
-        f"{request.messages[-1].content}\n\nAlready known to be right: {facts}\n"
-        f"Give only: {', '.join('.'.join(keys) for keys in paths)}.",
-    )
-    return FieldQuestion(Request((system, user), part, request.max_tokens), paths)
+    wanted = ", ".join(".".join(keys) for keys in paths)
+    return Message("user", f"{text}\n\nAlready known to be right: {facts}\nGive only: {wanted}.")
+
+
+def _example_turns(request: Request, paths: tuple[Keys, ...]) -> Iterator[Message]:
+    """The skill's examples, put as the same question for the same fields."""
+    turns = request.messages[1:-1]
+    for question, answer in zip(turns[::2], turns[1::2], strict=True):
+        known = json.loads(answer.content)
+        wanted: dict[str, Any] = {}
+        try:
+            for keys in paths:
+                _copy(known, wanted, keys)
+            for keys in paths:
+                _remove(known, keys)
+        except (KeyError, TypeError):
+            continue  # this example is of another option of a union
+        yield _ask(question.content, known, paths)
+        yield Message("assistant", json.dumps(wanted, ensure_ascii=False))
+
+
+def _copy(source: Any, target: dict[str, Any], keys: Keys) -> None:
+    for key in keys[:-1]:
+        source, target = source[key], target.setdefault(key, {})
+    target[keys[-1]] = source[keys[-1]]
 
 
 def _selectable(root: dict[str, Any], path: str) -> Keys:

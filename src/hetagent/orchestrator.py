@@ -81,6 +81,7 @@ class _Given:
     value: Any
     confidence: float | None
     fields: dict[str, FieldOutcome]
+    outside: float | None = None
 
 
 @dataclass(slots=True)
@@ -297,7 +298,9 @@ class Orchestrator:
         answer = await self._ask("llm", self.llm, run, run.request)
         if not answer.valid or answer.score is None:
             return _unserved(run, decision, draft, answer.error)
-        given = _Given(answer.value, answer.score.confidence, _field_outcomes(answer.score, "llm"))
+        scored = answer.score
+        fields = _field_outcomes(scored, "llm")
+        given = _Given(answer.value, scored.confidence, fields, scored.outside)
         return _served(run, decision, draft, given, served_by="llm")
 
     def _field_question(
@@ -385,6 +388,7 @@ def _accepted(run: _Run[R], answer: _Answer) -> Outcome[R]:
     return run.outcome(
         value=answer.value,
         confidence=scored.confidence,
+        outside=scored.outside,
         served_by="slm",
         fields=_field_outcomes(scored, "slm"),
         choices=answer.completion.choices if answer.completion else None,
@@ -402,6 +406,7 @@ def _served(
     return run.outcome(
         value=given.value,
         confidence=given.confidence,
+        outside=given.outside,
         served_by=served_by,
         reason=decision.reason,
         fields=given.fields,
@@ -463,7 +468,7 @@ def _merge(run: _Run[R], question: FieldQuestion, draft: _Answer, answer: _Answe
 
 def _field_outcomes(scored: Score | None, by: Role) -> dict[str, FieldOutcome]:
     fields = scored.fields if scored is not None else {}
-    return {path: FieldOutcome(s.value, s.confidence, by) for path, s in fields.items()}
+    return {path: FieldOutcome(s.value, s.confidence, by, s.outside) for path, s in fields.items()}
 
 
 def _draft(answer: _Answer | None) -> Draft | None:

@@ -67,11 +67,14 @@ class FieldOutcome:
         value: The field's value as JSON (str, number, bool or ``None``).
         confidence: Raw probability that it is correct; ``None`` where the model gave none.
         served_by: Who gave it.
+        outside: Probability that the unconstrained model would have left the constraint on the
+            way; ``None`` where the model gave no probabilities.
     """
 
     value: Any
     confidence: float | None
     served_by: Literal["slm", "llm"]
+    outside: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,7 @@ class Outcome(Generic[R]):
             served it reports no probabilities.
         fields: The leaves of a record or list, by path such as ``"items[0].name"``; empty for a
             bare value.
+        outside: Of the served value, as in `FieldOutcome`; ``None`` where it is of both models.
         choices: For a choice the SLM scored: the probability of every label.
         served_by: Who gave the value.
         reason: Why the SLM's answer was not accepted; ``None`` where it was.
@@ -140,6 +144,7 @@ class Outcome(Generic[R]):
     trace_id: str
     seconds: float
     fields: Mapping[str, FieldOutcome] = field(default_factory=dict)
+    outside: float | None = None
     choices: Mapping[str, float] | None = None
     reason: Reason | None = None
     draft: Draft | None = None
@@ -179,6 +184,7 @@ class Outcome(Generic[R]):
             "skill": self.skill,
             "value": to_jsonable_python(self.value),
             "confidence": self.confidence,
+            "outside": self.outside,
             "served_by": self.served_by,
             "reason": self.reason,
             "fields": {path: asdict(one) for path, one in self.fields.items()},

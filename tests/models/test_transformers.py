@@ -242,5 +242,6 @@ def test_missing_extra_says_what_to_install():
         "try:\n    hetagent.Transformers('x')\n"
         "except hetagent.errors.MissingExtraError as error:\n    print(error)\n"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "pip install 'hetagent[transformers]'" in result.stdout

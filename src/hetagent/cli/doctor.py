@@ -9,10 +9,10 @@ import shutil
 import subprocess
 import sys
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from hetagent import __version__
 from hetagent.engine.probe import BUILD_HINT, Verdict, probe
 from hetagent.models.catalog import DEFAULT_SLM
 from hetagent.models.fetch import cached_path, resolve
@@ -34,7 +34,7 @@ def run_doctor(model: str | None, *, gpu_layers: int, as_json: bool) -> bool:
     path = resolve(model) if model else cached_path(DEFAULT_SLM)
     verdict = probe(path, gpu_layers=gpu_layers, again=True)
     report = {
-        "hetagent": metadata.version("hetagent"),
+        "hetagent": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": cpu(),

@@ -22,7 +22,7 @@ __all__ = ["SKILLS", "THRESHOLDS", "DemoRun", "Message", "Tally", "bundled", "re
 
 SKILLS: tuple[Skill[..., Any], ...] = (intent, booking, unhappy)
 # Chosen by hand so that something is served by an untuned model; they promise nothing.
-THRESHOLDS: Mapping[str, float] = {"intent": 0.6, "booking": 0.5, "unhappy": 0.6}
+THRESHOLDS: Mapping[str, float] = {"intent": 0.7, "booking": 0.5, "unhappy": 0.7}
 
 # A model that always escalates is not asked; 2 is above any confidence.
 _ALWAYS = 2.0

@@ -50,11 +50,19 @@ def intent(message: str) -> Intent:
             "Table for seven on Wednesday at 6pm, it's for Mr Abara.",
             Booking(date="Wednesday", time="6pm", people=7, name="Mr Abara"),
         ),
+        ("Do you serve breakfast?", Booking(date=None, time=None, people=None, name=None)),
         (
             "Can we come at 20:15 instead?",
             Booking(date=None, time="20:15", people=None, name=None),
         ),
-        ("Do you serve breakfast?", Booking(date=None, time=None, people=None, name=None)),
+        (
+            "The pasta was overcooked and the bill was wrong.",
+            Booking(date=None, time=None, people=None, name=None),
+        ),
+        (
+            "Please call off dinner on May 9 for Ines Roy.",
+            Booking(date="May 9", time=None, people=None, name="Ines Roy"),
+        ),
     ]
 )
 def booking(message: str) -> Booking:
@@ -65,12 +73,12 @@ def booking(message: str) -> Booking:
     examples=[
         ("The bill was wrong and the manager shrugged.", True),
         ("Table for seven on Wednesday at 6pm, it's for Mr Abara.", False),
-        (
-            "What a pity that you were closed when we got there at eight, as your site says open.",
-            True,
-        ),
         ("Do you serve breakfast?", False),
+        ("What a pity that you were closed when we got there, as your site says open.", True),
+        ("Please call off dinner on May 9 for Ines Roy.", False),
+        ("Thank you, it was great.", False),
+        ("The pasta was overcooked and the waiter laughed.", True),
     ]
 )
 def unhappy(message: str) -> bool:
-    """Say whether the writer of a message to a restaurant is unhappy with it."""
+    """Say whether the writer of a message to a restaurant complains about it."""

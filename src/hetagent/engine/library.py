@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 from collections import deque
 from functools import lru_cache
 from typing import Any
@@ -24,6 +25,7 @@ def llama_cpp() -> Any:
     Raises:
         BackendError: It is not installed, or its library cannot be loaded.
     """
+    _spin_less()
     try:
         import llama_cpp as module
     except (ImportError, OSError, RuntimeError, FileNotFoundError) as error:
@@ -35,6 +37,17 @@ def llama_cpp() -> Any:
     module.llama_log_set(_callback(module), ctypes.c_void_p(0))
     module.llama_backend_init()
     return module
+
+
+def _spin_less() -> None:
+    """Let OpenMP's threads wait briefly before they sleep, where the user did not say how.
+
+    By default they spin for so long that a second busy process on the same cores slows a call
+    from tenths of a second to seconds; a short spin costs nothing on an idle machine
+    (docs/performance.md). Read by libgomp once, as it is loaded.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def version() -> str:
