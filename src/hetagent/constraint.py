@@ -35,20 +35,18 @@ DEFAULT_MAX_ITEMS = 32
 """Items of a list that has no bound of its own."""
 # Integers without bounds stay within what JSON readers represent exactly (RFC 8259, section 6).
 _SAFE_INTEGER = 2**53 - 1
-_BOUNDS = tuple(
-    [
-        "minLength",
-        "maxLength",
-        "pattern",
-        "format",
-        "minItems",
-        "maxItems",
-        "multipleOf",
-        "minimum",
-        "maximum",
-        "exclusiveMinimum",
-        "exclusiveMaximum",
-    ]
+_BOUNDS = (
+    "minLength",
+    "maxLength",
+    "pattern",
+    "format",
+    "minItems",
+    "maxItems",
+    "multipleOf",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
 )
 _WHITESPACE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 

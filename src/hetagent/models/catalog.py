@@ -172,13 +172,23 @@ def find(name: str, *, catalog: Mapping[str, CatalogModel] | None = None) -> Cat
     wanted = name.split(":", 1)[0].strip().lower()
     if wanted in known:
         return known[wanted]
-    near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
+    near = _nearest(wanted, known)
     hint = f"Did you mean {' or '.join(near)}? " if near else ""
     raise UnknownModelError(
         f"{name!r} is not a model of the catalogue.",
         hint=hint + "`hetagent models list` has all names; a path to a .gguf file or a hub "
         "reference (owner/repo/file.gguf or owner/repo:Q4_K_M) works too.",
     )
+
+
+def _nearest(wanted: str, names: Iterable[str]) -> list[str]:
+    """Up to three names that are alike, or begin alike: people leave the ending out."""
+
+    def likeness(name: str) -> float:
+        parts = (name, name[: len(wanted)])
+        return max(difflib.SequenceMatcher(None, wanted, part).ratio() for part in parts)
+
+    return [name for name in sorted(names, key=likeness, reverse=True) if likeness(name) > 0.6][:3]
 
 
 def select(
