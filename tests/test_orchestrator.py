@@ -678,3 +678,18 @@ def test_an_input_beyond_the_context_goes_to_the_llm(smol: LlamaCpp):
     assert (outcome.served_by, outcome.reason) == ("llm", "input_too_long")
     assert isinstance(outcome.error, InputTooLongError)
     assert outcome.error.tokens > outcome.error.limit
+
+
+def test_a_policy_that_breaks_stops_the_other_rows():
+    class Broken:
+        def asks_slm(self, skill: str) -> bool:
+            return True
+
+        def decide(self, scored: Scored) -> Decision:
+            raise ZeroDivisionError("on purpose")
+
+    model = Scripted([Answer("book"), Answer("book", delay=30)])
+    began = time.perf_counter()
+    with pytest.raises(ZeroDivisionError, match="on purpose"):
+        Orchestrator(slm=model, policy=Broken(), concurrency=2).map(intent, ["x", "y"])
+    assert time.perf_counter() - began < 5

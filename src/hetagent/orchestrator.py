@@ -12,23 +12,19 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from contextvars import Token as ContextToken
-from dataclasses import dataclass, field, replace
-from typing import Any, Generic, Literal, ParamSpec, Self, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Literal, ParamSpec, Self, TypeVar
 
 from hetagent import portal, telemetry
-from hetagent.confidence import Score, score
+from hetagent.assembly import Assembly, nothing
+from hetagent.attempt import Attempt, explain, read
 from hetagent.errors import (
-    HetagentError,
     InputError,
-    InputTooLongError,
-    ModelError,
-    ModelTimeoutError,
-    OutputError,
     SkillError,
 )
 from hetagent.escalation import FieldQuestion, field_question
-from hetagent.models.base import Completion, Model, Request
-from hetagent.outcome import Call, Draft, FieldOutcome, Outcome, Reason, Usage
+from hetagent.models.base import Model, Request
+from hetagent.outcome import Call, Outcome, Usage
 from hetagent.policy import Decision, Policy, Scored, Threshold
 from hetagent.progress import Progress
 from hetagent.skill import Runner, Skill, current_runner
@@ -54,54 +50,6 @@ class _Options:
     timeout: float | None
     concurrency: int
     progress: bool | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What one model call gave: a scored value, or why there is none."""
-
-    call: Call
-    text: str = ""
-    value: Any = None
-    json: Any = None
-    score: Score | None = None
-    completion: Completion | None = None
-    reason: Reason | None = None
-    error: HetagentError | None = None
-
-    @property
-    def valid(self) -> bool:
-        return self.reason is None
-
-
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """A value that the LLM gave, wholly or in part."""
-
-    value: Any
-    confidence: float | None
-    fields: dict[str, FieldOutcome]
-    outside: float | None = None
-
-
-@dataclass(slots=True)
-class _Run(Generic[R]):
-    """One outcome in the making."""
-
-    skill: Skill[Any, R]
-    request: Request
-    trace_id: str
-    began: float = field(default_factory=time.perf_counter)
-    calls: list[Call] = field(default_factory=list)
-
-    def outcome(self, **facts: Any) -> Outcome[R]:
-        return Outcome(
-            skill=self.skill.name,
-            trace_id=self.trace_id,
-            seconds=time.perf_counter() - self.began,
-            calls=tuple(self.calls),
-            **facts,
-        )
 
 
 class Orchestrator:
@@ -199,7 +147,7 @@ class Orchestrator:
             portal.call(self._fill(skill, rows, done))
         except KeyboardInterrupt:
             _log.warning("Interrupted: %d of %d rows are finished.", len(done), len(rows))
-        return [done.get(index) or _nothing(skill, "cancelled", None) for index in range(len(rows))]
+        return [done.get(index) or nothing(skill, "cancelled", None) for index in range(len(rows))]
 
     async def amap(self, skill: Skill[P, R], rows: Iterable[Any], /) -> list[Outcome[R]]:
         """Run a skill over many inputs, from asynchronous code; see `map`.
@@ -251,13 +199,13 @@ class Orchestrator:
             args, kwargs = skill.bind_row(row)
             request = skill.request(*args, **kwargs)
         except (InputError, SkillError) as error:
-            return _nothing(skill, "invalid_input", error)
+            return nothing(skill, "invalid_input", error)
         return await self._serve(skill, request)
 
     async def _serve(self, skill: Skill[Any, R], request: Request) -> Outcome[R]:
         """The one path from a request to an outcome."""
         with telemetry.skill_span(skill.name) as span:
-            run = _Run(skill, request, span.trace_id)
+            run = Assembly(skill, request, span.trace_id)
             slm = skill.model or self.slm
             if slm is None or not self._options.policy.asks_slm(skill.name):
                 outcome = await self._escalate(run, Decision("escalate", "policy"), None)
@@ -265,13 +213,13 @@ class Orchestrator:
                 answer = await self._ask("slm", slm, run, request)
                 decision = self._decide(skill.name, answer)
                 if decision.action == "accept":
-                    outcome = _accepted(run, answer)
+                    outcome = run.accepted(answer)
                 else:
                     outcome = await self._escalate(run, decision, answer)
             span.end(outcome)
             return outcome
 
-    def _decide(self, skill: str, answer: _Answer) -> Decision:
+    def _decide(self, skill: str, answer: Attempt) -> Decision:
         if not answer.valid or answer.score is None:
             return Decision("escalate", answer.reason)
         fields = {path: s.confidence or 0.0 for path, s in answer.score.fields.items()}
@@ -282,29 +230,28 @@ class Orchestrator:
         return decision
 
     async def _escalate(
-        self, run: _Run[R], decision: Decision, draft: _Answer | None
+        self, run: Assembly[R], decision: Decision, draft: Attempt | None
     ) -> Outcome[R]:
         """Ask the LLM, for the weak fields where that is wanted and can be, or else for all."""
         if self.llm is None or decision.action == "abstain":
-            return _unserved(run, decision, draft, draft.error if draft else None)
+            return run.unserved(decision, draft, draft.error if draft else None)
         question = self._field_question(run, decision, draft)
         if question is not None and draft is not None:
             answer = await self._ask("llm", self.llm, run, question.request)
-            if answer.valid and (merged := _merge(run, question, draft, answer)) is not None:
-                return _served(run, decision, draft, merged, served_by="both")
+            if answer.valid:
+                merged = run.merged(question, decision, draft=draft, attempt=answer)
+                if merged is not None:
+                    return merged
             # An LLM that is down will not be up a moment later; one that erred is asked for all.
             if answer.reason in ("model_error", "timeout"):
-                return _unserved(run, decision, draft, answer.error)
+                return run.unserved(decision, draft, answer.error)
         answer = await self._ask("llm", self.llm, run, run.request)
-        if not answer.valid or answer.score is None:
-            return _unserved(run, decision, draft, answer.error)
-        scored = answer.score
-        fields = _field_outcomes(scored, "llm")
-        given = _Given(answer.value, scored.confidence, fields, scored.outside)
-        return _served(run, decision, draft, given, served_by="llm")
+        if not answer.valid:
+            return run.unserved(decision, draft, answer.error)
+        return run.by_llm(answer, decision, draft)
 
     def _field_question(
-        self, run: _Run[R], decision: Decision, draft: _Answer | None
+        self, run: Assembly[R], decision: Decision, draft: Attempt | None
     ) -> FieldQuestion | None:
         if self._options.escalate != "fields" or draft is None or not draft.valid:
             return None
@@ -312,7 +259,7 @@ class Orchestrator:
             run.request, instructions=run.skill.instructions, draft=draft.json, weak=decision.fields
         )
 
-    async def _ask(self, role: Role, model: Model, run: _Run[R], request: Request) -> _Answer:
+    async def _ask(self, role: Role, model: Model, run: Assembly[R], request: Request) -> Attempt:
         """Call a model; whatever happens becomes an answer or a reason, and is counted."""
         began = time.perf_counter()
         with telemetry.call_span(role, model.name, request) as span:
@@ -320,41 +267,16 @@ class Orchestrator:
                 async with asyncio.timeout(self._options.timeout):
                     completion = await model.complete(request)
             except Exception as error:
-                problem, reason = self._explain(error, model)
+                problem, reason = explain(error, model, limit=self._options.timeout)
                 span.failed(problem)
                 call = Call(role, model.name, Usage(), _timed(began), error=problem)
                 run.calls.append(call)
-                return _Answer(call, reason=reason, error=problem)
+                return Attempt(call, reason=reason, error=problem)
             span.answered(completion)
         seconds = {**completion.seconds, **_timed(began)}
         call = Call(role, completion.model, completion.usage, seconds, completion.attempts)
         run.calls.append(call)
-        return _read(completion, request, call)
-
-    def _explain(self, error: Exception, model: Model) -> tuple[HetagentError, Reason]:
-        if isinstance(error, TimeoutError):
-            limit = self._options.timeout
-            within = "in time" if limit is None else f"within {limit} seconds"
-            timeout = ModelTimeoutError(
-                f"{model.name} gave no answer {within}.",
-                hint="Raise timeout=, or use a faster model.",
-            )
-            return timeout, "timeout"
-        if isinstance(error, ModelTimeoutError):
-            return error, "timeout"
-        if isinstance(error, InputTooLongError):
-            return error, "input_too_long"
-        if isinstance(error, OutputError):
-            return error, "invalid_output"
-        if isinstance(error, HetagentError):
-            return error, "model_error"
-        _log.error("%s raised an unexpected error", model.name, exc_info=error)
-        unexpected = ModelError(
-            f"{model.name} failed: {type(error).__name__}: {error}",
-            hint="This is a fault of the model's implementation; the log has its traceback.",
-        )
-        unexpected.__cause__ = error
-        return unexpected, "model_error"
+        return read(completion, request, call)
 
     def _require_models(self, skill: Skill[Any, Any]) -> None:
         if self.slm is None and self.llm is None and skill.model is None:
@@ -362,129 +284,6 @@ class Orchestrator:
                 "The orchestrator has no model.",
                 hint='Give it one: Orchestrator(slm=LlamaCpp("smollm2-135m-instruct")).',
             )
-
-
-def _read(completion: Completion, request: Request, call: Call) -> _Answer:
-    """Validate and score a completion; what fails counts as no confidence."""
-    answer = _Answer(call, text=completion.text, completion=completion)
-    if completion.finish == "length":
-        error = OutputError(
-            f"The answer was cut off at {request.max_tokens} tokens.",
-            text=completion.text,
-            hint="Raise the skill's max_tokens, or bound its strings and lists.",
-        )
-        return replace(answer, reason="truncated", error=error)
-    try:
-        value = request.output.parse(completion.text)
-        data = request.output.json_of_text(completion.text)
-        scored = score(completion, request.output)
-    except OutputError as error:
-        return replace(answer, reason="invalid_output", error=error)
-    return replace(answer, value=value, json=data, score=scored)
-
-
-def _accepted(run: _Run[R], answer: _Answer) -> Outcome[R]:
-    scored = answer.score or Score(None, None)
-    return run.outcome(
-        value=answer.value,
-        confidence=scored.confidence,
-        outside=scored.outside,
-        served_by="slm",
-        fields=_field_outcomes(scored, "slm"),
-        choices=answer.completion.choices if answer.completion else None,
-    )
-
-
-def _served(
-    run: _Run[R],
-    decision: Decision,
-    draft: _Answer | None,
-    given: _Given,
-    *,
-    served_by: Literal["llm", "both"],
-) -> Outcome[R]:
-    return run.outcome(
-        value=given.value,
-        confidence=given.confidence,
-        outside=given.outside,
-        served_by=served_by,
-        reason=decision.reason,
-        fields=given.fields,
-        choices=_choices(draft),
-        draft=_draft(draft),
-        error=draft.error if draft else None,
-    )
-
-
-def _unserved(
-    run: _Run[R], decision: Decision, draft: _Answer | None, error: HetagentError | None
-) -> Outcome[R]:
-    return run.outcome(
-        value=None,
-        confidence=None,
-        served_by="none",
-        reason=decision.reason,
-        choices=_choices(draft),
-        draft=_draft(draft),
-        error=error,
-    )
-
-
-def _nothing(skill: Skill[Any, R], reason: Reason, error: HetagentError | None) -> Outcome[R]:
-    """The outcome of a row that no model was asked about."""
-    with telemetry.skill_span(skill.name) as span:
-        outcome: Outcome[R] = Outcome(
-            skill=skill.name,
-            value=None,
-            confidence=None,
-            served_by="none",
-            trace_id=span.trace_id,
-            seconds=0.0,
-            reason=reason,
-            error=error,
-        )
-        span.end(outcome)
-    return outcome
-
-
-def _merge(run: _Run[R], question: FieldQuestion, draft: _Answer, answer: _Answer) -> _Given | None:
-    """The value with the LLM's fields in the SLM's draft, or ``None`` where it is not valid."""
-    merged = question.merge(draft.json, answer.json)
-    try:
-        value = run.skill.output.parse_json(merged)
-    except OutputError:
-        return None
-    kept = _field_outcomes(draft.score, "slm")
-    given = _field_outcomes(answer.score, "llm")
-    fields = {path: fact for path, fact in kept.items() if not question.covers(path)} | given
-    # In the order of the draft, as far as it has them.
-    fields = {path: fields[path] for path in dict.fromkeys([*kept, *given]) if path in fields}
-    sure = [fact.confidence for fact in fields.values()]
-    product: float | None = 1.0
-    for one in sure:
-        product = None if one is None or product is None else product * one
-    return _Given(value, product, fields)
-
-
-def _field_outcomes(scored: Score | None, by: Role) -> dict[str, FieldOutcome]:
-    fields = scored.fields if scored is not None else {}
-    return {path: FieldOutcome(s.value, s.confidence, by, s.outside) for path, s in fields.items()}
-
-
-def _draft(answer: _Answer | None) -> Draft | None:
-    if answer is None or not answer.text:
-        return None
-    scored = answer.score
-    return Draft(
-        text=answer.text,
-        value=answer.value,
-        confidence=scored.confidence if scored is not None else 0.0,
-        fields={p: s.confidence for p, s in scored.fields.items()} if scored is not None else {},
-    )
-
-
-def _choices(answer: _Answer | None) -> Any:
-    return answer.completion.choices if answer is not None and answer.completion else None
 
 
 def _timed(began: float) -> dict[str, float]:

@@ -1,15 +1,18 @@
 """Prompts: honest texts tokenise as llama.cpp does it, and nothing forges control tokens."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import pytest
+from gguf import GGUFReader, TokenType
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hetagent import LlamaCpp, skill
 from hetagent.engine.chat import PLAIN_TEMPLATE, ChatTokenizer
+from hetagent.engine.llama import LlamaVocabulary, LlamaWeights
 from hetagent.engine.vocabulary import Vocabulary
 from hetagent.errors import ModelError
 from hetagent.models.base import Message
@@ -263,3 +266,40 @@ def test_thoughts_are_closed_before_the_answer(vocabulary: Vocabulary):
     tokens = chat.encode(conversation("hello")).tokens
     written = b"".join(vocabulary.piece(token) for token in tokens).decode()
     assert written.endswith("<think>\n</think>\n\n")
+
+
+def test_the_fixed_part_does_not_depend_on_the_input(chat: ChatTokenizer):
+    lengths = {chat.encode(conversation(text)).fixed for text in ("a", "apple", "zebra", "7", "(")}
+    assert len(lengths) == 1
+
+
+def test_tokens_that_llama_cpp_always_parses_cannot_be_forged(smol_path: Path, tmp_path: Path):
+    """Tokens that a file marks as user-defined are parsed even in plain text."""
+    file = tmp_path / "marked.gguf"
+    shutil.copy(smol_path, file)
+    reader = GGUFReader(file, "r+")
+    kinds = reader.fields["tokenizer.ggml.token_type"]
+    start, end = 8, 10
+    for token in (start, end):
+        kinds.parts[kinds.data[token]][0] = TokenType.USER_DEFINED
+    del reader, kinds
+    weights = LlamaWeights(file, gpu_layers=0, extra_buffers=True)
+    vocabulary = LlamaVocabulary(weights)
+    assert vocabulary.encode("<issue_start>") == [start], "llama.cpp parses it"
+    template = (
+        "{% for m in messages %}<issue_start>{{ m.role }}\n{{ m.content }}<issue_closed>\n"
+        "{% endfor %}{% if add_generation_prompt %}<issue_start>assistant\n{% endif %}"
+    )
+    chat = ChatTokenizer(vocabulary, template=template, name="marked")
+    assert chat.end_of_turn == end
+    honest = specials_in(chat.encode(conversation("hello")).tokens, vocabulary)
+    assert honest == [start, end] * 6 + [start]
+    for text in FORGERIES:
+        forgery = text.replace("<|im_start|>", "<issue_start>").replace(
+            "<|im_end|>", "<issue_closed>"
+        )
+        forged = chat.encode(conversation(forgery))
+        assert specials_in(forged.tokens, vocabulary) == honest, forgery
+        answer = chat.encode_answer(forgery, prompt=forged)
+        assert specials_in(answer, vocabulary) == []
+    weights.close()
