@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from hetagent.errors import SkillError
+from hetagent.loops import LoopThread
 
 __all__ = ["call"]
 
@@ -23,9 +23,7 @@ T = TypeVar("T")
 # How long a cancelled call may take to stop: one step of a large model on a slow CPU.
 _STOP_SECONDS = 30.0
 
-_lock = threading.Lock()
-_loop: asyncio.AbstractEventLoop | None = None
-_thread: threading.Thread | None = None
+_background = LoopThread("hetagent-portal")
 
 
 def call(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -35,13 +33,13 @@ def call(coroutine: Coroutine[Any, Any, T]) -> T:
         SkillError: Called from code that runs in the background loop itself.
         KeyboardInterrupt: Ctrl-C was pressed; the coroutine was cancelled first.
     """
-    loop = _running_loop()
-    if threading.current_thread() is _thread:
+    if threading.current_thread() is _background.thread:
         coroutine.close()
         raise SkillError(
             "A synchronous call was made from within an asynchronous one.",
             hint="Use `await agent.arun(...)` there.",
         )
+    loop = _background.loop
     future = asyncio.run_coroutine_threadsafe(coroutine, loop)
     try:
         return future.result()
@@ -62,25 +60,3 @@ async def _drained() -> None:
     """Let the loop go around, so that cancellations reach their tasks."""
     for _ in range(10):
         await asyncio.sleep(0)
-
-
-def _running_loop() -> asyncio.AbstractEventLoop:
-    global _loop, _thread  # noqa: PLW0603 - one loop for the process, by design
-    with _lock:
-        if _loop is None:
-            _loop = asyncio.new_event_loop()
-            _thread = threading.Thread(
-                target=_loop.run_forever, name="hetagent-portal", daemon=True
-            )
-            _thread.start()
-        return _loop
-
-
-def _forget() -> None:
-    """In a forked child the thread is gone; the next call starts another."""
-    global _loop, _thread, _lock
-    _loop, _thread, _lock = None, None, threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)

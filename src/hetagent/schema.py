@@ -8,7 +8,7 @@ An answer has one of three forms:
 
 - ``choice``: one of finitely many labels (``Literal``, ``Enum``, ``bool``, optionals of these);
   the text is the bare label.
-- ``bare``: a single string, number or date; the text is the bare value, without quotes.
+- ``bare``: a single string or number; the text is the bare value, without quotes.
 - ``json``: everything else; the text is JSON with the separators of `json.dumps`.
 """
 
@@ -19,13 +19,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Generic, Literal, NoReturn, TypeVar, cast
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import SchemaError, core_schema
+from pydantic_core import SchemaError
 
+from hetagent.closing import PydanticSchemas, close
 from hetagent.errors import HetagentError, OutputError, UnsupportedTypeError
 
 __all__ = ["Form", "OutputType", "describe_validation", "resolve"]
@@ -33,20 +33,6 @@ __all__ = ["Form", "OutputType", "describe_validation", "resolve"]
 T = TypeVar("T")
 Schema = dict[str, Any]
 Form = Literal["choice", "bare", "json"]
-
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
-# What both the constraint compiler and pydantic understand alike.
-FORMATS = frozenset({"date", "date-time", "time", "duration", "uuid", "email", "uri"}) | {
-    "ipv4",
-    "ipv6",
-    "hostname",
-}
-_KEPT = {
-    "string": ("minLength", "maxLength", "pattern", "format"),
-    "integer": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
-    "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
-    "array": ("minItems", "maxItems"),
-}
 
 
 @dataclass(frozen=True)
@@ -83,7 +69,7 @@ class OutputType(Generic[T]):
             return annotation
         try:
             adapter: TypeAdapter[T] = TypeAdapter(annotation)
-            raw = adapter.json_schema(schema_generator=_Schemas)
+            raw = adapter.json_schema(schema_generator=PydanticSchemas)
         except (PydanticSchemaGenerationError, PydanticInvalidForJsonSchema) as error:
             raise UnsupportedTypeError(
                 f"{where} cannot be described as JSON Schema: {str(error).splitlines()[0]}",
@@ -100,7 +86,7 @@ class OutputType(Generic[T]):
                 f"{where} is not fully defined: {str(error).splitlines()[0]}",
                 hint="Define it at module level, before the skill.",
             ) from error
-        schema = _Closer(where).close_root(raw)
+        schema = close(raw, where=where)
         labels = _labels(schema, where)
         form: Form = "choice" if labels else "bare" if _is_bare(schema) else "json"
         return cls(annotation, schema, form, labels, adapter)
@@ -197,160 +183,6 @@ def describe_validation(error: ValidationError) -> str:
         path = ".".join(str(part) for part in item["loc"])
         parts.append(f"{path}: {item['msg']}" if path else item["msg"])
     return "; ".join(parts)
-
-
-class _Schemas(GenerateJsonSchema):
-    """Pydantic's schemas, but with one spelling for each value."""
-
-    def decimal_schema(self, schema: core_schema.DecimalSchema) -> JsonSchemaValue:
-        bounds = {"le": "maximum", "ge": "minimum", "lt": "exclusiveMaximum"}
-        bounds |= {"gt": "exclusiveMinimum"}
-        given = cast(dict[str, Any], schema)
-        limits = {name: float(given[key]) for key, name in bounds.items() if key in given}
-        return {"type": "number", **limits}
-
-    def enum_schema(self, schema: core_schema.EnumSchema) -> JsonSchemaValue:
-        for member in schema["members"]:
-            if not isinstance(member.value, str | int | float | bool | None):
-                raise UnsupportedTypeError(
-                    f"{member} has the value {member.value!r}, which is not read back from JSON.",
-                    hint="Give the enum values that are str, numbers, bool or None.",
-                )
-        return super().enum_schema(schema)
-
-    def complex_schema(self, schema: core_schema.ComplexSchema) -> JsonSchemaValue:
-        return self.handle_invalid_for_json_schema(schema, "complex numbers")
-
-
-class _Closer:
-    """Rewrites a pydantic schema so that a constraint can express all of it."""
-
-    def __init__(self, where: str) -> None:
-        self.where = where
-
-    def close_root(self, raw: Schema) -> Schema:
-        defs = {name: self.close(part, f"{name}") for name, part in raw.get("$defs", {}).items()}
-        body = self.close({key: value for key, value in raw.items() if key != "$defs"}, "")
-        closed = {"$schema": DIALECT, **body}
-        if defs:
-            closed["$defs"] = defs
-        _refuse_endless(closed, self.where)
-        return closed
-
-    def close(self, schema: Schema, path: str) -> Schema:
-        described = {key: schema[key] for key in ("description",) if key in schema}
-        if "$ref" in schema:
-            return {"$ref": schema["$ref"], **described}
-        if "allOf" in schema and len(schema["allOf"]) == 1:
-            return {**self.close(schema["allOf"][0], path), **described}
-        for key in ("oneOf", "anyOf"):
-            if key in schema:
-                return {"anyOf": [self.close(s, path) for s in schema[key]], **described}
-        if "const" in schema:
-            return {"const": schema["const"], **described}
-        if "enum" in schema:
-            if not schema["enum"]:
-                self.refuse(path, "has no values", "Give the enum at least one member.")
-            return {"enum": list(schema["enum"]), **described}
-        kind = schema.get("type")
-        handler = getattr(self, f"_close_{kind}", None) if isinstance(kind, str) else None
-        if handler is None:
-            self.refuse(
-                path,
-                "may be anything" if kind is None else f"has the type {kind!r}",
-                "Say what it may be: a str, number, Literal, list or model, not Any or object.",
-            )
-        return {"type": kind, **cast(Schema, handler(schema, path)), **described}
-
-    def _close_null(self, schema: Schema, path: str) -> Schema:
-        return {}
-
-    def _close_boolean(self, schema: Schema, path: str) -> Schema:
-        return {}
-
-    def _close_string(self, schema: Schema, path: str) -> Schema:
-        if schema.get("format", "date") not in FORMATS:
-            self.refuse(
-                path, f"has the format {schema['format']!r}", "Use str, with a pattern if you like."
-            )
-        return _keep(schema, "string")
-
-    def _close_integer(self, schema: Schema, path: str) -> Schema:
-        return _keep(schema, "integer")
-
-    def _close_number(self, schema: Schema, path: str) -> Schema:
-        return _keep(schema, "number")
-
-    def _close_array(self, schema: Schema, path: str) -> Schema:
-        if schema.get("uniqueItems"):
-            self.refuse(
-                path,
-                "is a set, and that its items differ cannot be constrained",
-                "Use a list; remove duplicates in a validator.",
-            )
-        closed = _keep(schema, "array")
-        if "prefixItems" in schema:
-            items = schema["prefixItems"]
-            closed["prefixItems"] = [self.close(s, f"{path}[{i}]") for i, s in enumerate(items)]
-            closed["items"] = False
-            return closed
-        if not closed.get("maxItems", 1):
-            return {**closed, "items": False}
-        return {**closed, "items": self.close(schema.get("items", {}), f"{path}[]")}
-
-    def _close_object(self, schema: Schema, path: str) -> Schema:
-        free = schema.get("additionalProperties", False)
-        if free is not False or "patternProperties" in schema:
-            self.refuse(
-                path,
-                "has keys that are not known beforehand",
-                "Use a list of records with a key and a value, or a model without extra='allow'.",
-            )
-        properties = schema.get("properties", {})
-        return {
-            "properties": {
-                name: self.close(part, f"{path}.{name}" if path else name)
-                for name, part in properties.items()
-            },
-            "required": list(properties),
-            "additionalProperties": False,
-        }
-
-    def refuse(self, path: str, what: str, hint: str) -> NoReturn:
-        place = f"{path!r} of {self.where}" if path else self.where
-        raise UnsupportedTypeError(f"{place} {what}.", hint=hint)
-
-
-def _keep(schema: Schema, kind: str) -> Schema:
-    return {key: schema[key] for key in _KEPT[kind] if key in schema}
-
-
-def _refuse_endless(root: Schema, where: str) -> None:
-    """Refuse recursion with no way out: no finite value would be valid."""
-    defs = root.get("$defs", {})
-    finite: set[str] = set()
-
-    def ends(schema: Schema) -> bool:
-        if "$ref" in schema:
-            return schema["$ref"].removeprefix("#/$defs/") in finite
-        if "anyOf" in schema:
-            return any(ends(option) for option in schema["anyOf"])
-        if schema.get("type") == "object":
-            return all(ends(part) for part in schema["properties"].values())
-        if schema.get("type") == "array":
-            if "prefixItems" in schema:
-                return all(ends(part) for part in schema["prefixItems"])
-            return not schema.get("minItems") or ends(schema["items"])
-        return True
-
-    while new := {name for name, part in defs.items() if name not in finite and ends(part)}:
-        finite |= new
-    endless = sorted(set(defs) - finite)
-    if endless:
-        raise UnsupportedTypeError(
-            f"{where} contains {', '.join(endless)}, which always contains itself again.",
-            hint="Make the recursive field optional or a list.",
-        )
 
 
 def _labels(root: Schema, where: str) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def test_a_file_that_goes_away(scratch_cache: Path, smol_path: Path, tmp_path: P
 
 @pytest.mark.parametrize("context", [0, -1])
 def test_a_context_of_nothing(smol_path: Path, context: int):
-    with pytest.raises(ModelError, match="context is"):
+    with pytest.raises(ModelError, match="context is out of range"):
         LlamaCpp(smol_path, context=context)
 
 

@@ -236,8 +236,7 @@ class LlamaContext:
         prefix = tuple(tokens[: min(fixed, len(tokens) - 1)])
         cached = self._rewind_to(prefix)
         if cached < len(prefix):
-            # Forgotten first: a cancelled evaluation must not leave a prefix that is half there.
-            self._kept = ()
+            # Kept only once it is whole: the evaluation may be cancelled in the middle.
             self._append(prefix, check=check)
             self._kept = prefix
         self._append(tokens[len(prefix) :], check=check)

@@ -11,28 +11,21 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
-import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import wait
 
+from hetagent.loops import LoopThread
+
 __all__ = ["background_loop", "stop_at_exit"]
 
-# By process: a fork has the parent's loop, but not the thread that runs it.
-_loops: dict[int, tuple[asyncio.AbstractEventLoop, threading.Thread]] = {}
-_starting = threading.Lock()
+_background = LoopThread("hetagent-litellm")
 _SECONDS_TO_STOP = 2.0
 _TURNS_TO_SETTLE = 10  # what was cancelled or closed lets go only in later turns of the loop
 
 
 def background_loop() -> asyncio.AbstractEventLoop:
     """The loop, started at the first call."""
-    with _starting:
-        if os.getpid() not in _loops:
-            loop = asyncio.new_event_loop()
-            thread = threading.Thread(target=loop.run_forever, name="hetagent-litellm", daemon=True)
-            thread.start()
-            _loops[os.getpid()] = loop, thread
-        return _loops[os.getpid()][0]
+    return _background.loop
 
 
 def stop_at_exit(close: Callable[[], Awaitable[object]]) -> None:
@@ -41,16 +34,12 @@ def stop_at_exit(close: Callable[[], Awaitable[object]]) -> None:
     Args:
         close: Closes what is open on the loop; awaited there.
     """
-    atexit.register(_stop, *_loops[os.getpid()], os.getpid(), close)
+    atexit.register(_stop, os.getpid(), close)
 
 
-def _stop(
-    loop: asyncio.AbstractEventLoop,
-    thread: threading.Thread,
-    process: int,
-    close: Callable[[], Awaitable[object]],
-) -> None:
-    if process != os.getpid():
+def _stop(process: int, close: Callable[[], Awaitable[object]]) -> None:
+    loop, thread = _background.loop, _background.thread
+    if process != os.getpid() or thread is None:
         return
     wait([asyncio.run_coroutine_threadsafe(_wind_up(close), loop)], _SECONDS_TO_STOP)
     loop.call_soon_threadsafe(loop.stop)

@@ -58,8 +58,12 @@ class LlamaCpp(LocalModel):
     ) -> None:
         from hetagent.models.fetch import resolve
 
-        if context < 1:
-            raise ModelError(f"context is {context}.", hint="Give at least 1 token.")
+        _check_options(
+            context=context >= 1,
+            threads=threads is None or threads >= 1,
+            flash_attention=flash_attention in ("auto", "on", "off"),
+            kv_type=kv_type in ("f16", "f32"),
+        )
         reference = os.fspath(model)
         self.path: Path = resolve(reference, progress=progress)
         is_path = reference.endswith(self.path.name)
@@ -109,6 +113,18 @@ class LlamaCpp(LocalModel):
                 free()
             raise
         return decoder, to_free
+
+
+def _check_options(**fine: bool) -> None:
+    allowed = {
+        "context": "at least 1 token",
+        "threads": "at least 1",
+        "flash_attention": "'auto', 'on' or 'off'",
+        "kv_type": "'f16' or 'f32'",
+    }
+    for name, is_fine in fine.items():
+        if not is_fine:
+            raise ModelError(f"{name} is out of range.", hint=f"Give {allowed[name]}.")
 
 
 def _check_header(path: Path) -> None:
