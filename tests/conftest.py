@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +12,6 @@ from pytest_socket import socket_allow_hosts
 from hetagent import LlamaCpp
 from hetagent.models.fetch import resolve
 from tests.support.reference import quantise_to_f32
-
-# Child processes decode too: llama.cpp's idle threads must not spin on the cores they need. It is
-# read when the library is loaded, which no import above does.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 SMOL = "smollm2-135m-instruct"
 

@@ -11,6 +11,7 @@ import pytest
 
 from hetagent.demo import report
 from hetagent.demo.skills import booking, intent, unhappy
+from tests.support.stand_in import crashing_library
 
 MODULE = '''
 from typing import Literal
@@ -130,6 +131,31 @@ def test_doctor_decodes_here():
     assert facts["llama_cpp"]["status"] in ("ok", "fallback")
     assert facts["llama_cpp"]["decoded_with"].endswith(".gguf")
     assert "llama.cpp" in hetagent("doctor").stdout
+
+
+@pytest.mark.parametrize("killer", ["SIGSEGV", "SIGILL"])
+def test_doctor_on_a_build_that_crashes_says_so_and_lives(tmp_path, killer):
+    library = crashing_library(tmp_path / "lib", killer)
+    environment = {"LLAMA_CPP_LIB_PATH": str(library), "HETAGENT_CACHE": str(tmp_path / "cache")}
+    result = hetagent("doctor", env=environment)
+    assert result.returncode == 1  # a signal would be negative
+    assert "crashes" in result.stdout
+    assert killer in result.stdout
+    assert "-mno-amx-tile" in result.stdout
+    facts = json.loads(hetagent("doctor", "--json", env=environment).stdout)
+    assert facts["llama_cpp"]["status"] == "crashed"
+    assert any("--force-reinstall" in advice for advice in facts["advice"])
+
+
+def test_a_run_on_a_build_that_crashes_is_an_error_and_no_signal(tmp_path):
+    library = crashing_library(tmp_path / "lib", "SIGSEGV")
+    (tmp_path / "mine.py").write_text(MODULE.replace("DELAY", "0").replace("(model=model)", ""))
+    environment = {"LLAMA_CPP_LIB_PATH": str(library)}
+    result = hetagent("run", "mine:pick", "--input", "x", "--json", cwd=tmp_path, env=environment)
+    assert result.returncode == 1
+    outcome = json.loads(result.stdout)
+    assert outcome["error"]["type"] == "BackendError"
+    assert "SIGSEGV" in outcome["error"]["message"]
 
 
 def test_version():

@@ -132,8 +132,8 @@ def _print_summary(found: report.DemoRun, slm: Model, llm: Model | None) -> None
         reasons = ", ".join(f"{count} {reason}" for reason, count in found.reasons.items())
         console.print(f"The others: {reasons}.")
     console.print(
-        "\nA model of 135 million parameters that nobody tuned escalates much and errs often; its\n"
-        "confidence says so. The thresholds here were picked by hand and promise nothing.",
+        "\nSmall models that nobody tuned for the task escalate much, and are often wrong where "
+        "they do not. The thresholds here were picked by hand and promise nothing.",
         style="dim",
     )
 
