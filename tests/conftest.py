@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from pytest_socket import socket_allow_hosts
 from hetagent import LlamaCpp
 from hetagent.models.fetch import resolve
 from tests.support.reference import quantise_to_f32
+
+# Where the suite runs in the background, SIGINT is ignored, and child processes would inherit that:
+# a test that presses Ctrl-C in one would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SMOL = "smollm2-135m-instruct"
 

