@@ -15,7 +15,7 @@ nox.options.sessions = ["tests", "lint", "types", "examples"]
 nox.options.error_on_external_run = True
 
 PROJECT = nox.project.load_toml("pyproject.toml")
-# A plain "torch" may bring gigabytes of CUDA; users of the extra choose their own.
+# One release, so that a CPU build of it that pip has at hand is taken; users of the extra choose.
 TORCH = "torch==2.13.0"
 SLM = "smollm2-135m-instruct"
 LLM = "qwen2.5-coder-1.5b-instruct"

@@ -17,7 +17,7 @@ from hetagent.errors import (
 from hetagent.models.base import Completion, Model, Request
 from hetagent.outcome import Call, Reason
 
-__all__ = ["Attempt", "explain", "read"]
+__all__ = ["Attempt", "checked", "explain", "read"]
 
 _log = logging.getLogger("hetagent")
 
@@ -50,6 +50,23 @@ class Attempt:
     def valid(self) -> bool:
         """Whether there is a valid answer."""
         return self.reason is None
+
+
+def checked(completion: object, request: Request) -> None:
+    """Refuse what is no completion of the request: a model may be anybody's code.
+
+    Raises:
+        ModelError: The model's implementation is at fault.
+    """
+    fault = ""
+    if not isinstance(completion, Completion):
+        fault = f"complete() returned a {type(completion).__name__}, not a Completion"
+    elif completion.choices is not None and set(completion.choices) != set(request.output.labels):
+        fault = "its choices are not the labels of the output type"
+    elif completion.choices is not None and completion.text not in completion.choices:
+        fault = f"its text {completion.text!r} is not among its choices"
+    if fault:
+        raise ModelError(f"The model is at fault: {fault}.", hint="See hetagent.models.base.")
 
 
 def read(completion: Completion, request: Request, call: Call) -> Attempt:

@@ -11,10 +11,9 @@ Raw means: the model's own probability, before any calibration.
   confidence of the whole value is the product over all free tokens, thus of all fields and of
   what belongs to no field.
 
-Length-normalised or averaged token probabilities rank worse here than the plain product, since a
-field is wrong as soon as one of its tokens is; compare Malinin and Gales 2021, "Uncertainty
-Estimation in Autoregressive Structured Prediction" (arXiv 2002.07650), equation 7 (joint) and the
-length-normalised variant beside it.
+This is the joint probability of autoregressive prediction, not its length-normalised variant;
+Malinin and Gales 2021, "Uncertainty Estimation in Autoregressive Structured Prediction"
+(arXiv 2002.07650), discuss both. ``benchmarks/skills.py`` measures how well it ranks.
 """
 
 from __future__ import annotations

@@ -17,13 +17,14 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from hetagent.errors import ConstraintError, UnsupportedTypeError
 from hetagent.schema import OutputType
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 __all__ = ["DEFAULT_MAX_ITEMS", "DEFAULT_MAX_LENGTH", "Compiler", "Constraint", "Matcher", "check"]
 
@@ -139,6 +140,8 @@ class Matcher:
     """One answer on its way through a constraint."""
 
     def __init__(self, matcher: Any, vocab_size: int) -> None:
+        import numpy as np
+
         self._matcher = matcher
         words = (vocab_size + 31) // 32
         self._bits = np.zeros((1, words), dtype=np.int32)
@@ -149,6 +152,7 @@ class Matcher:
         Raises:
             ConstraintError: The constraint cannot act, or allows nothing.
         """
+        import numpy as np
         from llguidance.numpy import fill_next_token_bitmask
 
         fill_next_token_bitmask(self._matcher, self._bits)

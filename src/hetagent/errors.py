@@ -29,7 +29,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hetagent.outcome import Outcome
+    from hetagent.outcome import Outcome, Usage
 
 __all__ = [
     "BackendError",
@@ -62,17 +62,31 @@ class HetagentError(Exception):
         message: What went wrong, in one sentence.
         hint: What to do next; empty where the message already says it.
         retryable: Whether the same call may succeed if it is made again later.
+        usage: What the failed call cost all the same, where the model knows.
+        attempts: How many tries it took.
     """
 
     retryable: bool = False
+    usage: Usage | None = None
+    attempts: int = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions are rebuilt from their positional arguments, and ours have keywords too.
+        return _revive, (type(self), self.args, self.__dict__.copy())
+
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".rstrip()
+
+
+def _revive(kind: type[HetagentError], args: tuple[Any, ...], state: dict[str, Any]) -> Any:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class SkillError(HetagentError):

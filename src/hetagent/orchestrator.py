@@ -9,21 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from contextvars import Token as ContextToken
 from dataclasses import dataclass, replace
+from types import EllipsisType
 from typing import Any, Literal, ParamSpec, Self, TypeVar
 
 from hetagent import portal, telemetry
 from hetagent.assembly import Assembly, nothing
-from hetagent.attempt import Attempt, explain, read
+from hetagent.attempt import Attempt, checked, explain, read
 from hetagent.errors import (
     InputError,
     SkillError,
 )
 from hetagent.escalation import FieldQuestion, field_question
-from hetagent.models.base import Model, Request
+from hetagent.models.base import Model, Request, as_model
 from hetagent.outcome import Call, Outcome, Usage
 from hetagent.policy import Decision, Policy, Scored, Threshold
 from hetagent.progress import Progress
@@ -80,8 +81,8 @@ class Orchestrator:
         concurrency: int = 8,
         progress: bool | None = None,
     ) -> None:
-        self.slm = slm
-        self.llm = llm
+        self.slm = as_model(slm, "slm")
+        self.llm = as_model(llm, "llm")
         self._options = _checked(
             _Options(_as_policy(policy), escalate, timeout, concurrency, progress)
         )
@@ -91,23 +92,22 @@ class Orchestrator:
         *,
         policy: Policy | float | None = None,
         escalate: Literal["whole", "fields"] | None = None,
-        timeout: float | None = None,
+        timeout: float | EllipsisType | None = ...,
         concurrency: int | None = None,
-        progress: bool | None = None,
+        progress: bool | EllipsisType | None = ...,
     ) -> Orchestrator:
-        """The same models under other options; what is ``None`` stays as it is."""
-        given = {
-            "policy": None if policy is None else _as_policy(policy),
-            "escalate": escalate,
-            "timeout": timeout,
-            "concurrency": concurrency,
-            "progress": progress,
-        }
+        """The same models under other options; those that are not given stay as they are."""
+        old = self._options
         other = Orchestrator(self.slm, llm=self.llm)
-        changes: dict[str, Any] = {
-            name: value for name, value in given.items() if value is not None
-        }
-        other._options = _checked(replace(self._options, **changes))
+        other._options = _checked(
+            _Options(
+                old.policy if policy is None else _as_policy(policy),
+                old.escalate if escalate is None else escalate,
+                old.timeout if isinstance(timeout, EllipsisType) else timeout,
+                old.concurrency if concurrency is None else concurrency,
+                old.progress if isinstance(progress, EllipsisType) else progress,
+            )
+        )
         return other
 
     def run(self, skill: Skill[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Outcome[R]:
@@ -141,7 +141,7 @@ class Orchestrator:
         Raises:
             SkillError: There is no model at all.
         """
-        rows = list(rows)
+        rows = _listed(rows)
         done: dict[int, Outcome[R]] = {}
         try:
             portal.call(self._fill(skill, rows, done))
@@ -155,7 +155,7 @@ class Orchestrator:
         Raises:
             asyncio.CancelledError: The task was cancelled; nothing is under way any more.
         """
-        rows = list(rows)
+        rows = _listed(rows)
         done: dict[int, Outcome[R]] = {}
         await self._fill(skill, rows, done)
         return [done[index] for index in range(len(rows))]
@@ -266,10 +266,12 @@ class Orchestrator:
             try:
                 async with asyncio.timeout(self._options.timeout):
                     completion = await model.complete(request)
+                checked(completion, request)
             except Exception as error:
                 problem, reason = explain(error, model, limit=self._options.timeout)
                 span.failed(problem)
-                call = Call(role, model.name, Usage(), _timed(began), error=problem)
+                usage = problem.usage or Usage()
+                call = Call(role, model.name, usage, _timed(began), problem.attempts, problem)
                 run.calls.append(call)
                 return Attempt(call, reason=reason, error=problem)
             span.answered(completion)
@@ -279,6 +281,8 @@ class Orchestrator:
         return read(completion, request, call)
 
     def _require_models(self, skill: Skill[Any, Any]) -> None:
+        if not isinstance(skill, Skill):
+            raise SkillError(f"{skill!r} is not a skill.", hint="Decorate it with @skill.")
         if self.slm is None and self.llm is None and skill.model is None:
             raise SkillError(
                 "The orchestrator has no model.",
@@ -290,19 +294,42 @@ def _timed(began: float) -> dict[str, float]:
     return {"total": time.perf_counter() - began}
 
 
+def _listed(rows: Iterable[Any]) -> list[Any]:
+    if isinstance(rows, str | bytes | Mapping):
+        raise SkillError(
+            f"map was given one {type(rows).__name__} instead of rows.",
+            hint="Give a list of inputs; agent.run(...) takes a single one.",
+        )
+    return list(rows)
+
+
 def _as_policy(policy: Policy | float) -> Policy:
-    return Threshold(float(policy)) if isinstance(policy, int | float) else policy
+    if isinstance(policy, int | float) and not isinstance(policy, bool):
+        return Threshold(float(policy))
+    if not isinstance(policy, Policy):
+        raise SkillError(
+            f"policy is {policy!r}.",
+            hint="Give a number, Threshold(0.9, skills={...}), or a Policy of your own.",
+        )
+    return policy
 
 
 def _checked(options: _Options) -> _Options:
-    checks: list[tuple[str, bool, Callable[[], str]]] = [
-        ("escalate", options.escalate in ("whole", "fields"), lambda: "'whole' or 'fields'"),
-        ("timeout", options.timeout is None or options.timeout > 0, lambda: "seconds above 0"),
-        ("concurrency", options.concurrency >= 1, lambda: "at least 1"),
-    ]
-    for name, fine, allowed in checks:
+    limit = options.timeout
+    checks = {
+        "escalate": (options.escalate in ("whole", "fields"), "'whole' or 'fields'"),
+        "timeout": (
+            limit is None or (isinstance(limit, int | float) and limit > 0),
+            "seconds above 0, or None",
+        ),
+        "concurrency": (
+            isinstance(options.concurrency, int) and options.concurrency >= 1,
+            "a whole number of at least 1",
+        ),
+    }
+    for name, (fine, allowed) in checks.items():
         if not fine:
             raise SkillError(
-                f"{name} is {getattr(options, name)!r}.", hint=f"It must be {allowed()}."
+                f"{name} is {getattr(options, name)!r}.", hint=f"It must be {allowed}."
             )
     return options

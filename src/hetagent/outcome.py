@@ -61,10 +61,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class FieldOutcome:
-    """One leaf of a record or list.
+    """One field of a record or list: a leaf, or a list or optional record that was decided on.
 
     Attributes:
-        value: The field's value as JSON (str, number, bool or ``None``).
+        value: The field's value as JSON data.
         confidence: Raw probability that it is correct; ``None`` where the model gave none.
         served_by: Who gave it.
         outside: Probability that the unconstrained model would have left the constraint on the
@@ -124,7 +124,7 @@ class Outcome(Generic[R]):
         value: The answer; ``None`` where ``served_by`` is ``"none"``.
         confidence: Raw probability that the whole value is correct; ``None`` where the model that
             served it reports no probabilities.
-        fields: The leaves of a record or list, by path such as ``"items[0].name"``; empty for a
+        fields: The fields of a record or list, by path such as ``"items[0].name"``; empty for a
             bare value.
         outside: Of the served value, as in `FieldOutcome`; ``None`` where it is of both models.
         choices: For a choice the SLM scored: the probability of every label.
@@ -182,14 +182,14 @@ class Outcome(Generic[R]):
         error = self.error
         return {
             "skill": self.skill,
-            "value": to_jsonable_python(self.value),
+            "value": _plain(self.value),
             "confidence": self.confidence,
             "outside": self.outside,
             "served_by": self.served_by,
             "reason": self.reason,
             "fields": {path: asdict(one) for path, one in self.fields.items()},
             "choices": None if self.choices is None else dict(self.choices),
-            "draft": None if self.draft is None else to_jsonable_python(asdict(self.draft)),
+            "draft": None if self.draft is None else _plain(self.draft),
             "error": None
             if error is None
             else {"type": type(error).__name__, "message": str(error)},
@@ -197,3 +197,8 @@ class Outcome(Generic[R]):
             "latency": dict(self.latency),
             "trace_id": self.trace_id,
         }
+
+
+def _plain(value: Any) -> Any:
+    """JSON data of any value; a tool's function by its name."""
+    return to_jsonable_python(value, fallback=lambda one: getattr(one, "__name__", str(one)))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from hetagent.errors import SkillError
 from hetagent.outcome import Reason
 
 __all__ = ["Decision", "Policy", "Scored", "Threshold"]
+
+_INDEX = re.compile(r"\[\d+\]")
+_LAST_STEP = re.compile(r"(?:^|\.)[^.\[\]]*$|\[\]$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class Decision:
     fields: tuple[str, ...] = ()
 
 
+@runtime_checkable
 class Policy(Protocol):
     """Decides what happens to the SLM's answers."""
 
@@ -58,8 +63,9 @@ class Threshold:
     """Accept answers whose confidence reaches a threshold; escalate the others.
 
     A number for a skill is compared with the confidence of the whole value. A mapping for a skill
-    compares each field with its own number, and with ``default`` where it has none; ``""`` stands
-    for the whole value. A threshold above 1 always escalates, and the SLM is then not asked.
+    compares each field with its own number; a field that has none takes that of the record or
+    list that holds it, and else ``default``. ``"tags[]"`` stands for every item of a list, and
+    ``""`` for the whole value. A threshold above 1 always escalates, and the SLM is then not asked.
 
     Args:
         default: The threshold of skills that have none of their own.
@@ -78,7 +84,8 @@ class Threshold:
             rows = own.items() if isinstance(own, Mapping) else [("", own)]
             given += [(f"{skill}.{path}".rstrip("."), value) for path, value in rows]
         for place, value in given:
-            if not value >= 0:  # also refuses NaN
+            # Also refuses NaN, which is not at or above anything.
+            if not isinstance(value, int | float) or not value >= 0:
                 raise SkillError(
                     f"The threshold of {place} is {value}.",
                     hint="Give a number from 0 (accept all) to 1; above 1 always escalates.",
@@ -107,8 +114,21 @@ class Threshold:
 
     def _weak_fields(self, scored: Scored, own: Mapping[str, float]) -> tuple[str, ...]:
         return tuple(
-            path for path, value in scored.fields.items() if value < own.get(path, self.default)
+            path for path, value in scored.fields.items() if value < self._of_field(path, own)
         )
+
+    def _of_field(self, path: str, own: Mapping[str, float]) -> float:
+        """The threshold of a field: its own, of any item of its list, or of what holds it."""
+        general = _INDEX.sub("[]", path)
+        while general:
+            for name in (path, general):
+                if name in own:
+                    return own[name]
+            outer = _LAST_STEP.sub("", general)
+            if outer == general:
+                break  # a key with brackets of its own
+            path = general = outer
+        return self.default
 
 
 def _weakest(scored: Scored, threshold: float) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ def render_inputs(values: Mapping[str, Any]) -> str:
     if len(values) == 1:
         text = _render(next(iter(values.values())))
     else:
-        text = "\n".join(f"{name}: {_render(value)}" for name, value in values.items())
+        text = "\n".join(f"{name}: {_on_one_line(value)}" for name, value in values.items())
     check_text(text)
     return text
 
@@ -71,6 +71,12 @@ def check_text(text: str) -> None:
 
 def _is_blank(value: Any) -> bool:
     return (isinstance(value, str) and not value.strip()) or value in ([], {})
+
+
+def _on_one_line(value: Any) -> str:
+    """As `_render`, but an input of several lines is quoted: it could pose as other inputs."""
+    text = _render(value)
+    return text if len(text.splitlines()) <= 1 else json.dumps(text, ensure_ascii=False)
 
 
 def _render(value: Any) -> str:

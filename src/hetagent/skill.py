@@ -10,10 +10,8 @@ of the answer. The function's own body does nothing.
 
 from __future__ import annotations
 
-import dis
 import functools
 import inspect
-import types
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import (
@@ -23,17 +21,16 @@ from typing import (
     ParamSpec,
     Protocol,
     TypeVar,
-    get_type_hints,
     overload,
 )
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError
 
 from hetagent import constraint
-from hetagent.errors import InputError, OutputError, SkillError
-from hetagent.models.base import Message, Model, Request
+from hetagent.declaration import hints_of, inputs_of, refuse_body
+from hetagent.errors import InputError, NoAnswerError, OutputError, SkillError
+from hetagent.models.base import Message, Model, Request, as_model
 from hetagent.prompt import check_text, describe_output, render_inputs
 from hetagent.schema import OutputType, describe_validation
 
@@ -87,10 +84,10 @@ class Skill(Generic[P, R]):
         self.name: str = function.__name__
         self.instructions = instructions
         self.output = output
-        self.model = model
+        self.model: Model | None = as_model(model, "model")
         self.max_tokens = max_tokens
         self._function = function
-        self._signature, self._inputs = _inputs_of(function)
+        self._signature, self._inputs = inputs_of(function)
         self._examples = tuple(examples)
         system = f"{instructions}\n\n{describe_output(output)}"
         try:
@@ -139,7 +136,11 @@ class Skill(Generic[P, R]):
         return not others and first.core_schema["type"] == "str"
 
     def using(self, model: Model) -> Skill[P, R]:
-        """The same skill on another model."""
+        """The same skill on another model.
+
+        Raises:
+            SkillError: It is not a model.
+        """
         return Skill(
             self._function,
             output=self.output,
@@ -180,12 +181,14 @@ class Skill(Generic[P, R]):
             InputError: The row has another shape.
         """
         if len(self._inputs) == 1:
-            name = next(iter(self._inputs))
-            return ((row[name],), {}) if _is_row_of(row, name) else ((row,), {})
+            (name, adapter), *_ = self._inputs.items()
+            named = isinstance(row, Mapping) and set(row) == {name}
+            # A dict may also be the input itself.
+            return ((row[name],), {}) if named and not _fits(adapter, row) else ((row,), {})
         if isinstance(row, Mapping) and all(isinstance(name, str) for name in row):
             return (), dict(row)
-        if isinstance(row, tuple):
-            return row, {}
+        if isinstance(row, tuple | list):
+            return tuple(row), {}
         raise InputError(
             f"{self.name} takes {len(self._inputs)} inputs ({', '.join(self._inputs)}), "
             f"but a row is one {type(row).__name__}.",
@@ -244,12 +247,10 @@ def plain_value(outcome: Outcome[R]) -> R:
     Raises:
         NoAnswerError: There is none.
     """
-    from hetagent.errors import NoAnswerError
-
     if outcome.served_by == "none":
         because = f": {outcome.error}" if outcome.error else ""
         raise NoAnswerError(
-            f"No model gave an acceptable answer ({outcome.reason}){because}",
+            f"No model gave an acceptable answer ({outcome.reason}){because or '.'}",
             outcome=outcome,
             hint="See .outcome.draft for the SLM's answer; lower the threshold or configure an "
             "LLM with Orchestrator(llm=...).",
@@ -306,14 +307,14 @@ def skill(
     """
 
     def declare(target: Callable[..., Any]) -> Skill[Any, Any]:
-        _refuse_body(target)
+        refuse_body(target)
         text = instructions if instructions is not None else inspect.getdoc(target)
         if not text or not text.strip():
             raise SkillError(
                 f"{target.__name__} has no instructions.",
                 hint="Write a docstring that tells the model what to do.",
             )
-        annotation = _hints(target).get("return", inspect.Parameter.empty)
+        annotation = hints_of(target).get("return", inspect.Parameter.empty)
         if output is None and annotation is inspect.Parameter.empty:
             raise SkillError(
                 f"{target.__name__} has no return type.",
@@ -334,67 +335,9 @@ def skill(
     return declare if function is None else declare(function)
 
 
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+def _fits(adapter: TypeAdapter[Any], value: Any) -> bool:
     try:
-        return get_type_hints(function, include_extras=True)
-    except NameError as error:
-        raise SkillError(
-            f"An annotation of {function.__name__} is not defined: {error}.",
-            hint="Define the type at module level, before the skill.",
-        ) from error
-
-
-def _inputs_of(
-    function: Callable[..., Any],
-) -> tuple[inspect.Signature, dict[str, TypeAdapter[Any]]]:
-    signature = inspect.signature(function)
-    hints = _hints(function)
-    inputs: dict[str, TypeAdapter[Any]] = {}
-    for name, parameter in signature.parameters.items():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise SkillError(
-                f"{function.__name__} takes {parameter}.", hint="Name each input instead."
-            )
-        if name not in hints:
-            raise SkillError(
-                f"Input {name!r} of {function.__name__} has no type.", hint="Annotate it."
-            )
-        try:
-            inputs[name] = TypeAdapter(hints[name])
-        except PydanticUserError as error:
-            raise SkillError(
-                f"Input {name!r} of {function.__name__} has a type that cannot be rendered: "
-                f"{str(error).splitlines()[0]}",
-                hint="Use str, numbers, bool, enums, dates, models, dataclasses, lists or dicts.",
-            ) from error
-    if not inputs:
-        raise SkillError(
-            f"{function.__name__} has no inputs.", hint="Give it at least one parameter."
-        )
-    return signature, inputs
-
-
-def _is_row_of(row: Any, name: str) -> bool:
-    return isinstance(row, Mapping) and set(row) == {name}
-
-
-_IDLE = {"RESUME", "NOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST", "POP_TOP", "CACHE"}
-
-
-def _refuse_body(function: Callable[..., Any]) -> None:
-    if not isinstance(function, types.FunctionType):
-        raise SkillError(
-            f"@skill was put on {function!r}, which is not a function.",
-            hint="Decorate a function defined with `def`.",
-        )
-    code = function.__code__
-    flags = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
-    idle = all(step.opname in _IDLE for step in dis.get_instructions(code))
-    constants = ("LOAD_CONST", "RETURN_CONST")
-    returned = [s.argval for s in dis.get_instructions(code) if s.opname in constants]
-    if code.co_flags & flags or not idle or any(value is not None for value in returned):
-        raise SkillError(
-            f"{function.__name__} has a body that does something, or is async.",
-            hint="A skill's body is only a docstring or `...`: the model is the body. Declare it "
-            "with a plain `def`, and call it with agent.arun(...) from async code.",
-        )
+        adapter.validate_python(value)
+    except ValidationError:
+        return False
+    return True

@@ -6,12 +6,11 @@ import sys
 
 __all__ = ["main"]
 
-_INTERRUPTED = 130  # what shells use for a process ended by SIGINT
-
 
 def main() -> None:
     """Run the command line; errors of ours are two lines on standard error and exit code 2."""
     from hetagent.cli.app import app
+    from hetagent.cli.options import INTERRUPTED
     from hetagent.errors import HetagentError
 
     try:
@@ -23,7 +22,7 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted.\n")
-        sys.exit(_INTERRUPTED)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output went away, as `head` does; say nothing at exit either.
         sys.stderr.close()

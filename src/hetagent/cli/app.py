@@ -49,13 +49,15 @@ def run(
     llm: LlmOption = None,
     threshold: Annotated[float, typer.Option(help="Confidence below which to escalate.")] = 0.9,
     escalate: EscalateOption = "whole",
-    timeout: Annotated[float | None, typer.Option(help="Seconds a model call may take.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds a model call may take, its turn's wait included.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a skill on one input, or on each line of a file."""
     from hetagent.cli.run import run_skill
 
-    failed = run_skill(
+    code = run_skill(
         skill,
         text=text,
         file=file,
@@ -66,7 +68,7 @@ def run(
         timeout=timeout,
         as_json=as_json,
     )
-    raise typer.Exit(1 if failed else 0)
+    raise typer.Exit(code)
 
 
 @app.command()

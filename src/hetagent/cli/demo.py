@@ -13,6 +13,7 @@ from hetagent.cli.options import model_named
 from hetagent.demo import report
 from hetagent.models.base import Model
 from hetagent.models.catalog import DEFAULT_LLM, DEFAULT_SLM
+from hetagent.outcome import Outcome
 from hetagent.policy import Threshold
 
 __all__ = ["run_demo"]
@@ -87,18 +88,26 @@ def _print_messages(found: report.DemoRun) -> None:
                 Text.assemble(
                     value_text(outcome),
                     " ",
-                    confidence_text(outcome.confidence),
+                    confidence_text(_confidence(outcome)),
                     " ",
                     served_text(outcome),
                 )
             )
-        table.add_row(message.text, *cells, seconds_text(seconds))
+        table.add_row(Text(message.text), *cells, seconds_text(seconds))
     console = Console(highlight=False)
     console.print(table)
     console.print(
         "Each cell: the value, its confidence, and who served it "
-        "([green]slm[/], [magenta]llm[/], [cyan]both[/] or [red]none[/]).\n"
+        "([green]slm[/], [magenta]llm[/], [cyan]both[/] or [red]none[/]: "
+        "[dim](the draft?)[/] was not sure enough).\n"
     )
+
+
+def _confidence(outcome: Outcome[Any]) -> float | None:
+    """That of the value, or of the draft where nobody served one."""
+    if outcome.served_by == "none" and outcome.draft is not None:
+        return outcome.draft.confidence
+    return outcome.confidence
 
 
 def _print_summary(found: report.DemoRun, slm: Model, llm: Model | None) -> None:
@@ -129,8 +138,10 @@ def _print_summary(found: report.DemoRun, slm: Model, llm: Model | None) -> None
     console.print(f"SLM: {slm.name}.  LLM: {llm.name if llm else 'none'}.")
     console.print(f"{_percent(found.served_by_slm)} of the answers were served by the SLM.")
     if found.reasons:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in found.reasons.items())
-        console.print(f"The others: {reasons}.")
+        reasons = ", ".join(
+            f"{count} for {reason.replace('_', ' ')}" for reason, count in found.reasons.items()
+        )
+        console.print(f"Not served by the SLM: {reasons}.")
     console.print(
         "\nSmall models that nobody tuned for the task escalate much, and are often wrong where "
         "they do not. The thresholds here were picked by hand and promise nothing.",

@@ -101,6 +101,7 @@ def _gpu() -> str | None:
 def _print(report: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     llama = report["llama_cpp"]
     states = {
@@ -114,12 +115,12 @@ def _print(report: dict[str, Any]) -> None:
     tried = f", decoded with {llama['decoded_with']}" if llama["decoded_with"] else ""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_row("hetagent", f"{report['hetagent']} on Python {report['python']}")
-    table.add_row("platform", report["platform"])
+    table.add_row("platform", Text(report["platform"]))
     table.add_row("CPU", f"{chip['name']}, {chip['cores']} cores, {' '.join(chip['features'])}")
     table.add_row("GPU", report["gpu"] or "none found")
     table.add_row("cache", report["cache"])
     table.add_row("llama.cpp", f"{states[llama['status']]} ({llama['version']}{tried})")
-    table.add_row("", llama["detail"] or llama["system"])
+    table.add_row("", Text(llama["detail"] or llama["system"]))
     console = Console(highlight=False)
     console.print(table)
     for advice in report["advice"]:

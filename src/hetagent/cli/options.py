@@ -8,7 +8,10 @@ import typer
 
 from hetagent.models.base import Model
 
-__all__ = ["EscalateOption", "JsonOption", "LlmOption", "SlmOption", "model_named"]
+__all__ = ["INTERRUPTED", "EscalateOption", "JsonOption", "LlmOption", "SlmOption", "model_named"]
+
+INTERRUPTED = 130
+"""Exit code of an interrupted command, as shells have it for SIGINT."""
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SlmOption = Annotated[

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from hetagent.cli.options import model_named
+from hetagent.cli.options import INTERRUPTED, model_named
 from hetagent.errors import InputError, SkillError
 from hetagent.models.catalog import DEFAULT_SLM
 from hetagent.orchestrator import Orchestrator
@@ -31,7 +31,7 @@ def run_skill(
     timeout: float | None,
     as_json: bool,
 ) -> int:
-    """Run a skill and print its outcomes; returns how many inputs got no value.
+    """Run a skill and print its outcomes; returns the exit code, 1 where an input got no value.
 
     Raises:
         SkillError: There is no such skill.
@@ -57,7 +57,9 @@ def run_skill(
             sys.stdout.write(json.dumps(outcome.to_dict(), ensure_ascii=False) + "\n")
     else:
         _print(rows, outcomes)
-    return sum(outcome.served_by == "none" for outcome in outcomes)
+    if any(outcome.reason == "cancelled" for outcome in outcomes):
+        return INTERRUPTED
+    return int(any(outcome.served_by == "none" for outcome in outcomes))
 
 
 def find_skill(reference: str) -> Skill[Any, Any]:
@@ -71,8 +73,12 @@ def find_skill(reference: str) -> Skill[Any, Any]:
         raise SkillError(
             f"{reference!r} names no skill.", hint="Write MODULE:NAME, e.g. inbox:intent."
         )
-    module_name = module_name.removesuffix(".py").replace("/", ".")
-    sys.path.insert(0, "")
+    path = Path(module_name)
+    if path.suffix == ".py" and path.is_file():
+        sys.path.insert(0, str(path.resolve().parent))
+        module_name = path.stem
+    else:
+        sys.path.insert(0, "")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -124,6 +130,7 @@ def _parse(text: str, place: str) -> Any:
 def _print(rows: list[Any], outcomes: list[Outcome[Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from hetagent.cli.style import confidence_text, seconds_text, served_text, value_text
 
@@ -133,7 +140,7 @@ def _print(rows: list[Any], outcomes: list[Outcome[Any]]) -> None:
     for row, outcome in zip(rows, outcomes, strict=True):
         shown = row if isinstance(row, str) else json.dumps(row, ensure_ascii=False)
         table.add_row(
-            shown,
+            Text(shown),
             value_text(outcome),
             confidence_text(outcome.confidence),
             served_text(outcome),

@@ -17,22 +17,24 @@ _COLOURS = {"slm": "green", "llm": "magenta", "both": "cyan", "none": "red"}
 
 def value_text(outcome: Outcome[Any]) -> Text:
     """The value on one line, or why there is none."""
+    if outcome.served_by == "none" and outcome.error is not None:
+        return Text(f"({outcome.reason}) {outcome.error.message}", style="red")
+    if outcome.served_by == "none" and outcome.draft is not None:
+        return Text(f"({_shown(outcome.to_dict()['draft']['value'])}?)", style="dim")
     if outcome.served_by == "none":
-        because = f" {outcome.error.message}" if outcome.error else ""
-        return Text(f"({outcome.reason}){because}", style="red")
-    value = outcome.to_dict()["value"]
-    if isinstance(value, str):
-        return Text(value)
+        return Text(f"({outcome.reason})", style="red")
+    return Text(_shown(outcome.to_dict()["value"]))
+
+
+def _shown(value: Any) -> str:
     if isinstance(value, dict):
-        shown = ", ".join(
-            f"{key} {_plain(part)}" for key, part in value.items() if part is not None
-        )
-        return Text(shown or "-", style="" if shown else "dim")
-    return Text(_plain(value))
+        given = [f"{key} {_plain(part)}" for key, part in value.items() if part is not None]
+        return ", ".join(given) or "-"
+    return _plain(value)
 
 
 def confidence_text(confidence: float | None) -> Text:
-    """Green where sure, red where not, a dash where the model reports none."""
+    """Green where sure, red where not, a dash where there is none."""
     if confidence is None:
         return Text("-", style="dim")
     colour = "green" if confidence >= _SURE else "yellow" if confidence >= _UNSURE else "red"

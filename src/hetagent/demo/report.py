@@ -24,7 +24,8 @@ SKILLS: tuple[Skill[..., Any], ...] = (intent, booking, unhappy)
 # Chosen by hand so that something is served by an untuned model; they promise nothing.
 THRESHOLDS: Mapping[str, float] = {"intent": 0.7, "booking": 0.5, "unhappy": 0.7}
 
-# A model that always escalates is not asked; 2 is above any confidence.
+_UNKNOWN = object()  # no label; None is one
+# Above any confidence, so that everything escalates and the SLM is not asked.
 _ALWAYS = 2.0
 
 
@@ -141,8 +142,8 @@ def run(
     outcomes: dict[str, Sequence[Outcome[Any]]] = {}
     tallies: dict[str, dict[str, Tally]] = {}
     for skill in SKILLS:
-        both = outcomes[skill.name] = agent.map(skill, texts)
-        labels = [m.labels.get(skill.name) if m.labels else None for m in messages]
+        both = outcomes[skill.name] = _finished(agent.map(skill, texts))
+        labels = [message.labels.get(skill.name, _UNKNOWN) for message in messages]
         ways = {"slm": _tally(skill, labels, [_as_slm(one) for one in both])}
         if llm is not None:
             alone = _llm_alone(agent, skill, texts, both)
@@ -154,6 +155,13 @@ def run(
     reasons = Counter(str(one.reason) for one in every if one.reason is not None)
     share = sum(one.served_by == "slm" for one in every) / len(every)
     return DemoRun(messages, outcomes, tallies, share, dict(reasons.most_common()))
+
+
+def _finished(outcomes: list[Outcome[Any]]) -> list[Outcome[Any]]:
+    """All outcomes; after Ctrl-C there is nothing to sum up."""
+    if any(one.reason == "cancelled" for one in outcomes):
+        raise KeyboardInterrupt
+    return outcomes
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +179,7 @@ def _llm_alone(
 ) -> list[Outcome[Any]]:
     """What the LLM says to every message; where it was asked the same already, that answer."""
     missing = [i for i, one in enumerate(both) if one.served_by != "llm"]
-    asked = agent.with_options(policy=_ALWAYS).map(skill, [texts[i] for i in missing])
+    asked = _finished(agent.with_options(policy=_ALWAYS).map(skill, [texts[i] for i in missing]))
     alone = list(both)
     for index, outcome in zip(missing, asked, strict=True):
         alone[index] = outcome
@@ -202,15 +210,15 @@ def _spent(outcome: Outcome[Any], value: Any, roles: tuple[str, ...]) -> _Given:
 
 
 def _tally(skill: Skill[..., Any], labels: Sequence[Any], given: Sequence[_Given]) -> Tally:
-    known = any(label is not None for label in labels)
-    agreed = sum(
+    labelled = [
         one.value is not None and _same(skill.output.to_json(one.value), label)
         for one, label in zip(given, labels, strict=True)
-    )
+        if label is not _UNKNOWN
+    ]
     prices = [one.cost_usd for one in given]
     return Tally(
         answered=sum(one.value is not None for one in given),
-        agreement=agreed / len(given) if known else None,
+        agreement=sum(labelled) / len(labelled) if labelled else None,
         seconds=sum(one.seconds for one in given),
         cost_usd=None if None in prices else sum(price or 0.0 for price in prices),
         llm_calls=sum(one.llm_calls for one in given),

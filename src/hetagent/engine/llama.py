@@ -13,6 +13,7 @@ import numpy as np
 
 from hetagent.engine.decode import Logits, Path
 from hetagent.engine.library import forget_words, last_words, llama_cpp
+from hetagent.engine.vocabulary import looks_special
 from hetagent.errors import ModelError, ModelFileError
 
 __all__ = ["FlashAttention", "KvType", "LlamaContext", "LlamaVocabulary", "LlamaWeights"]
@@ -155,7 +156,7 @@ class LlamaVocabulary:
             if attributes & (lib.LLAMA_TOKEN_ATTR_CONTROL | lib.LLAMA_TOKEN_ATTR_USER_DEFINED):
                 text = lib.llama_vocab_get_text(self._pointer, token).decode("utf-8", "replace")
                 # User-defined tokens are also runs of spaces and the like, which are plain text.
-                if attributes & lib.LLAMA_TOKEN_ATTR_CONTROL or _looks_special(text):
+                if attributes & lib.LLAMA_TOKEN_ATTR_CONTROL or looks_special(text):
                     found[text] = token
         return found
 
@@ -350,7 +351,3 @@ class LlamaContext:
         scales = (ctypes.c_float * len(pointers))(*adapters.values())
         if lib.llama_set_adapters_lora(self._pointer, array, len(pointers), scales):
             raise ModelError(f"llama.cpp cannot apply the adapters to {self._weights.path.name}.")
-
-
-def _looks_special(text: str) -> bool:
-    return len(text) > 2 and text[0] in "<[" and text[-1] in ">]"

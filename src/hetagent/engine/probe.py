@@ -31,6 +31,10 @@ __all__ = ["BUILD_HINT", "Verdict", "probe", "require"]
 TIMEOUT = 300.0
 _MARK = "hetagent-probe:"
 _lock = threading.Lock()
+# Signals that a process earns by what it does; SIGKILL, say, is somebody else's.
+_OWN_FAULT = {signal.SIGSEGV, signal.SIGILL, signal.SIGABRT, signal.SIGFPE} | (
+    {signal.SIGBUS} if hasattr(signal, "SIGBUS") else set()
+)
 
 BUILD_HINT = (
     "Build it again for this CPU: CMAKE_ARGS=\"-DCMAKE_C_FLAGS='-mno-amx-tile -mno-amx-int8 "
@@ -52,6 +56,7 @@ class Verdict:
         system: What llama.cpp says of its build and this CPU.
         version: Version of llama-cpp-python.
         gpu: Whether the build can use a GPU.
+        lasting: Whether a crash is the build's or the file's own fault, and would come again.
     """
 
     status: Literal["ok", "fallback", "crashed", "refused", "missing"]
@@ -59,6 +64,7 @@ class Verdict:
     system: str = ""
     version: str = ""
     gpu: bool = False
+    lasting: bool = False
 
     @property
     def usable(self) -> bool:
@@ -105,8 +111,8 @@ def probe(model: Path | None, *, gpu_layers: int = 0, again: bool = False) -> Ve
         if key in memory and not again:
             return Verdict(**memory[key])
         verdict = _try(model, gpu_layers)
-        # Only lasting answers are kept: a child may also die for lack of memory.
-        if verdict.usable:
+        # Only lasting answers are kept: a child may also die for lack of memory, or of patience.
+        if verdict.usable or verdict.lasting:
             _remember(key, verdict)
         return verdict
 
@@ -140,7 +146,8 @@ def _child(model: Path | None, gpu_layers: int, *, extra_buffers: bool) -> Verdi
     for line in result.stdout.decode("utf-8", "replace").splitlines():
         if line.startswith(_MARK):
             return Verdict(**json.loads(line.removeprefix(_MARK)))
-    return Verdict("crashed", _death(result), version=version())
+    lasting = -result.returncode in _OWN_FAULT
+    return Verdict("crashed", _death(result), version=version(), lasting=lasting)
 
 
 def _death(result: subprocess.CompletedProcess[bytes]) -> str:

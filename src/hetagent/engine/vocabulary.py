@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-__all__ = ["Vocabulary"]
+__all__ = ["Vocabulary", "looks_special"]
 
 
 class Vocabulary(Protocol):
@@ -31,3 +31,8 @@ class Vocabulary(Protocol):
 
     def matcher_tokenizer(self, end_tokens: Sequence[int]) -> Any:
         """An ``llguidance.LLTokenizer`` of these tokens, with these ending an answer."""
+
+
+def looks_special(text: str) -> bool:
+    """Whether a token that users or trainers added is written like a control token."""
+    return len(text) > 2 and text[0] in "<[" and text[-1] in ">]"

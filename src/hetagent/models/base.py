@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from hetagent.errors import SkillError
 from hetagent.outcome import Usage
 from hetagent.schema import OutputType
 
-__all__ = ["Completion", "Message", "Model", "Request", "Token"]
+__all__ = ["Completion", "Message", "Model", "Request", "Token", "as_model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +122,17 @@ class Model(Protocol):
             InputTooLongError: The prompt does not fit the model's context.
             OutputError: The model's answer is not valid, even after repair.
         """
+
+
+def as_model(given: Any, name: str) -> Any:
+    """What was given as a model, or an error that says how to give one.
+
+    Raises:
+        SkillError: It is neither a model nor ``None``.
+    """
+    if given is None or isinstance(given, Model):
+        return given
+    raise SkillError(
+        f"{name} is {given!r}, which is not a model.",
+        hint='Give LlamaCpp("smollm2-135m-instruct"), LiteLLM("openai/gpt-5-mini") or the like.',
+    )

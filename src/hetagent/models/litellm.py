@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal, cast
 
-from hetagent.errors import ConnectError, ModelError, OutputError, ProviderError, UnknownModelError
+from hetagent.errors import (
+    ConnectError,
+    HetagentError,
+    ModelError,
+    OutputError,
+    ProviderError,
+    UnknownModelError,
+)
 from hetagent.models import structured
 from hetagent.models.background import background_loop, stop_at_exit
 from hetagent.models.base import Completion, Request
@@ -20,10 +27,12 @@ from hetagent.models.provider_errors import (
     Place,
     filtered,
     missing_key,
+    names_a_secret,
     no_choices,
     translate,
     unknown_name,
 )
+from hetagent.models.provider_usage import reported_usage
 from hetagent.models.structured import Form
 from hetagent.outcome import Usage
 
@@ -147,6 +156,16 @@ class LiteLLM:
     async def _complete(self, request: Request) -> Completion:
         litellm = _import_litellm()
         call = _Call(request, litellm, *self._place(litellm))
+        try:
+            return await self._answer(call)
+        except HetagentError as error:
+            # What failed was paid for all the same.
+            error.usage, error.attempts = call.usage, max(1, call.attempts)
+            raise
+
+    async def _answer(self, call: _Call) -> Completion:
+        """An answer, repaired once where it is not valid."""
+        request = call.request
         answer = await self._ask(call, [])
         if answer.finish != "length":
             try:
@@ -202,7 +221,8 @@ class LiteLLM:
         if os.environ.get(variable) == "":
             missing = [variable]
         given = self._api_key or self._extra.get("api_key") or litellm.api_key
-        secrets = [value for value in (given, *self._extra.values()) if isinstance(value, str)]
+        hidden = [self._extra[name] for name in self._extra if names_a_secret(name)]
+        secrets = [value for value in (given, *hidden) if isinstance(value, str) and value]
         place = Place(self._name, self._api_base, missing[-1] if missing else variable, secrets)
         # Names other than keys stand for credentials that may as well come from elsewhere.
         if given or not missing or not all(name.endswith("_API_KEY") for name in missing):
@@ -284,7 +304,7 @@ class LiteLLM:
             raise translate(error, call.place) from None
         finally:
             call.seconds += time.perf_counter() - start
-        call.usage += _usage(call.litellm, self._name, self._price, response)
+        call.usage += reported_usage(call.litellm, self._name, self._price, response)
         if not response.choices:
             raise Failure(no_choices(call.place))
         choice = response.choices[0]
@@ -373,27 +393,3 @@ def _worth_retrying(error: BaseException) -> bool:
         and error.refused is None
         and (error.retry_after or 0.0) <= LONGEST_RETRY_AFTER
     )
-
-
-def _usage(litellm: Any, model: str, price: tuple[float, float] | None, response: Any) -> Usage:
-    """What the provider reports, and its price."""
-    reported = getattr(response, "usage", None)
-    prompt = getattr(reported, "prompt_tokens", None) or 0
-    written = getattr(reported, "completion_tokens", None) or 0
-    details = getattr(reported, "prompt_tokens_details", None)
-    cached = getattr(details, "cached_tokens", None) or 0
-    if price is not None and (prompt or not any(price)):
-        cost: float | None = (prompt * price[0] + written * price[1]) / 1e6
-    elif price is None and prompt:
-        cost = _listed_cost(litellm, model, response)
-    else:
-        cost = None  # nothing was reported
-    return Usage(prompt, cached, written, cost)
-
-
-def _listed_cost(litellm: Any, model: str, response: Any) -> float | None:
-    """US dollars by LiteLLM's bundled price list, or ``None`` where the model is not in it."""
-    try:
-        return float(litellm.completion_cost(completion_response=response, model=model))
-    except Exception:  # a model without a price; older versions of LiteLLM raise a bare one
-        return None

@@ -105,6 +105,11 @@ class Place:
         return _BEARER.sub(r"\1***", text)
 
 
+def names_a_secret(name: str) -> bool:
+    """Whether a variable or argument of this name holds a key or password."""
+    return bool(_SECRET_NAME.search(name.upper()))
+
+
 class Failure(Exception):  # noqa: N818  # it carries an error and is not one
     """One call that failed, with what decides whether it is made again.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hetagent.engine.vocabulary import looks_special
 from hetagent.errors import MissingExtraError, ModelError, ModelFileError
 from hetagent.models.local import LocalModel
 
@@ -119,7 +120,7 @@ class _Vocabulary:
         self.specials: Mapping[str, int] = {
             token.content: id_
             for id_, token in tokenizer.added_tokens_decoder.items()
-            if token.special or _looks_special(token.content)
+            if token.special or looks_special(token.content)
         }
         self.end = _end(tokenizer)
         opening = tokenizer.encode("")[:1]
@@ -208,10 +209,6 @@ def _end(tokenizer: Any) -> int:
             hint="Set tokenizer.eos_token to the token that ends a text.",
         )
     return int(tokenizer.eos_token_id)
-
-
-def _looks_special(text: str) -> bool:
-    return len(text) > 2 and text[0] in "<[" and text[-1] in ">]"
 
 
 def _require_packages() -> None:
