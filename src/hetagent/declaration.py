@@ -6,7 +6,7 @@ import dis
 import inspect
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticUserError

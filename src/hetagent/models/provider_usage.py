@@ -1,4 +1,4 @@
-"""What a provider's answer cost: the tokens it reports, at LiteLLM's bundled prices or given ones."""
+"""What an answer cost: the tokens a provider reports, at LiteLLM's bundled or given prices."""
 
 from __future__ import annotations
 
