@@ -1,6 +1,10 @@
 """Run, decide, escalate, report: every reason, and every way a run can end."""
 
 import asyncio
+import copy
+import json
+import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -23,13 +27,16 @@ from hetagent import (
     Threshold,
     Usage,
     skill,
+    tools,
 )
 from hetagent.errors import (
     InputError,
     InputTooLongError,
+    MissingExtraError,
     ModelError,
     ModelTimeoutError,
     OutputError,
+    ProviderError,
     RateLimitError,
     SkillError,
 )
@@ -693,3 +700,116 @@ def test_a_policy_that_breaks_stops_the_other_rows():
     with pytest.raises(ZeroDivisionError, match="on purpose"):
         Orchestrator(slm=model, policy=Broken(), concurrency=2).map(intent, ["x", "y"])
     assert time.perf_counter() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: Orchestrator("smollm2-135m-instruct"), "slm is 'smollm2-135m-instruct'"),
+        (lambda: Orchestrator(llm=object()), "llm is <object"),
+        (lambda: Orchestrator(policy={"intent": 0.4}), "policy is {'intent': 0.4}"),
+        (lambda: Orchestrator(policy=True), "policy is True"),
+        (lambda: Orchestrator(timeout="5"), "timeout is '5'"),
+        (lambda: Orchestrator(concurrency=1.5), "concurrency is 1.5"),
+        (lambda: Threshold("0.9"), "threshold of the default is 0.9"),
+        (lambda: Orchestrator(Scripted(Answer(True))).run(len, "x"), "is not a skill"),
+        (lambda: Orchestrator(Scripted(Answer(True))).map(len, ["x"]), "is not a skill"),
+    ],
+)
+def test_wrong_kinds_of_arguments_are_clear_errors(build, words):
+    with pytest.raises(SkillError, match=re.escape(words)):
+        build()
+
+
+def test_map_refuses_what_is_no_list_of_rows():
+    @skill
+    def urgent(message: str) -> bool:
+        """Judge it."""
+
+    agent = Orchestrator(Scripted(Answer(True)))
+    for rows in ("hello", b"hello", {"message": "hello"}):
+        with pytest.raises(SkillError, match="instead of rows"):
+            agent.map(urgent, rows)
+
+
+def test_a_model_that_breaks_its_promises_is_an_outcome_and_not_a_crash():
+    @skill
+    def urgent(message: str) -> bool:
+        """Judge it."""
+
+    class Broken:
+        name = "broken"
+
+        def __init__(self, completion):
+            self.completion = completion
+
+        async def complete(self, request):
+            return self.completion
+
+    for completion in (
+        None,
+        Completion("true", "m", choices={"false": 1.0}),
+        Completion("maybe", "m", choices={"true": 0.5, "false": 0.5}),
+    ):
+        (outcome,) = Orchestrator(Broken(completion)).map(urgent, ["x"])
+        assert (outcome.served_by, outcome.reason) == ("none", "model_error")
+        assert "at fault" in str(outcome.error)
+
+
+def test_options_can_be_lifted_again():
+    agent = Orchestrator(Scripted(Answer(True, delay=0.2)), timeout=0.01)
+
+    @skill
+    def urgent(message: str) -> bool:
+        """Judge it."""
+
+    assert agent.run(urgent, "x").reason == "timeout"
+    assert agent.with_options(policy=0.5).run(urgent, "x").reason == "timeout"
+    assert agent.with_options(timeout=None).run(urgent, "x").value is True
+
+
+def test_what_a_failed_call_cost_is_counted():
+    @skill
+    def urgent(message: str) -> bool:
+        """Judge it."""
+
+    error = ProviderError("It failed.")
+    error.usage, error.attempts = Usage(1000, 0, 500, 0.05), 2
+    outcome = Orchestrator(llm=Scripted(Answer(error=error))).run(urgent, "x")
+    assert outcome.served_by == "none"
+    assert outcome.cost_usd == 0.05
+    assert outcome.usage.prompt_tokens == 1000
+    assert outcome.calls[0].attempts == 2
+
+
+def test_outcomes_of_tools_are_json():
+    def add(a: int, b: int) -> int:
+        """Add."""
+        return a + b
+
+    @skill(output=tools(add))
+    def act(message: str):
+        """Choose."""
+
+    chosen = Answer({"tool": "add", "arguments": {"a": 1, "b": 2}}, confidence=0.95)
+    outcome = Orchestrator(Scripted(chosen)).run(act, "one and two")
+    assert json.loads(json.dumps(outcome.to_dict()))["value"] == {
+        "name": "add",
+        "arguments": {"a": 1, "b": 2},
+        "function": "add",
+    }
+    draft = Orchestrator(Scripted(chosen), policy=0.99).run(act, "one and two").to_dict()["draft"]
+    assert json.loads(json.dumps(draft))["value"]["name"] == "add"
+
+
+def test_errors_survive_pickling():
+    @skill
+    def urgent(message: str) -> bool:
+        """Judge it."""
+
+    with pytest.raises(NoAnswerError) as caught, Orchestrator(Scripted(Answer(True)), policy=2):
+        urgent("x")
+    for error in (caught.value, MissingExtraError("torch", extra="transformers")):
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again), again.hint) == (type(error), str(error), error.hint)
+        assert copy.copy(error).message == error.message

@@ -87,3 +87,19 @@ def test_weak_fields_are_as_few_as_leave_the_rest_sure(fields: dict[str, float],
     strongest = max(fields[path] for path in decision.fields)
     assert math.prod([*rest, strongest]) < limit
     assert all(value >= strongest for value in rest)
+
+
+def test_a_field_takes_the_threshold_of_what_holds_it():
+    policy = Threshold(0.1, skills={"order": {"guest": 0.9, "guest.age": 0.2, "tags[]": 0.8}})
+
+    def weak(path):
+        return policy.decide(Scored("order", 0.5, {path: 0.5})).fields == (path,)
+
+    assert weak("guest.name")
+    assert weak("guest")
+    assert weak("guest.names[3].first")
+    assert not weak("guest.age")
+    assert weak("tags[7]")
+    assert not weak("tags")
+    assert not weak("note")
+    assert not weak("odd]key")

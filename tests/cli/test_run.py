@@ -1,5 +1,6 @@
 """The commands as a user types them, in a process of their own."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -120,6 +121,7 @@ def test_control_c_in_a_run_prints_what_is_finished(tmp_path):
     time.sleep(3)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
     assert [json.loads(line)["reason"] for line in out.splitlines()] == [None, None, "cancelled"]
     assert "Traceback" not in err
 
@@ -221,3 +223,43 @@ def test_bundled_messages_are_enough_and_valid():
     for message in messages:
         for skill in (intent, booking, unhappy):
             skill.output.parse_json(message.labels[skill.name])
+
+
+def test_input_that_looks_like_markup_is_shown_as_it_is(folder):
+    result = hetagent("run", "mine:pick", "--input", "see [/foo] and [bold]x", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "see [/foo] and [bold]x" in result.stdout
+
+
+def test_a_skill_may_be_named_by_its_file(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    result = hetagent("run", f"{folder}/mine.py:pick", "--input", "x", "--json", cwd=elsewhere)
+    assert json.loads(result.stdout)["value"] == "b"
+
+
+def test_unsure_answers_are_shown_as_drafts(folder):
+    result = hetagent("run", "mine:pick", "--input", "x", "--threshold", "0.99", cwd=folder)
+    assert "(b?)" in result.stdout
+
+
+def test_an_interrupted_demo_sums_nothing_up(monkeypatch):
+    from hetagent import Answer, Orchestrator, Scripted
+
+    def interrupted(self, skill, rows):
+        done = original(self, skill, rows)
+        return [*done[:-1], dataclasses.replace(done[-1], reason="cancelled", served_by="none")]
+
+    original = Orchestrator.map
+    monkeypatch.setattr(Orchestrator, "map", interrupted)
+    slm = Scripted(lambda request: Answer(next(iter(request.output.labels), None)))
+    with pytest.raises(KeyboardInterrupt):
+        report.run(report.bundled()[:3], slm=slm, llm=None)
+
+
+def test_messages_without_labels_do_not_count_as_wrong():
+    from hetagent import Answer, Scripted
+
+    rows = [report.Message("a", {"intent": "book"}), report.Message("b", {})]
+    slm = Scripted(lambda request: Answer("book") if request.output is intent.output else Answer())
+    found = report.run(rows, slm=slm, llm=None)
+    assert found.tallies["intent"]["slm"].agreement == 1.0

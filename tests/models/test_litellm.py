@@ -871,3 +871,21 @@ def test_a_fork_can_call() -> None:
         """
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_an_answer_that_fails_was_paid_for_all_the_same(server: OpenAIServer):
+    reply = Reply("no json", prompt_tokens=1000, completion_tokens=500)
+    server.script([reply, reply])
+    with pytest.raises(OutputError) as caught:
+        complete(remote(server, price=(10, 30)))
+    assert caught.value.attempts == 2
+    assert caught.value.usage is not None
+    assert caught.value.usage.prompt_tokens == 2000
+    assert caught.value.usage.cost_usd == pytest.approx(0.05)
+
+
+def test_arguments_that_are_no_secrets_stay_readable(server: OpenAIServer):
+    extra = {"reasoning_effort": "low", "user": ""}
+    server.script([Reply(status=400, error="The request is too slow.")])
+    with pytest.raises(ProviderError, match="too slow"):
+        complete(remote(server, extra=extra, structured="prompt"))
