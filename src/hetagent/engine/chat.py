@@ -18,7 +18,7 @@ from hetagent.engine.vocabulary import Vocabulary
 from hetagent.errors import ModelError
 from hetagent.models.base import Message
 
-__all__ = ["PLAIN_TEMPLATE", "ChatPrompt", "ChatTokenizer"]
+__all__ = ["PLAIN_TEMPLATE", "ChatPrompt", "ChatTokenizer", "common_length"]
 
 PLAIN_TEMPLATE = (
     "{% for message in messages %}"
@@ -71,7 +71,7 @@ class ChatTokenizer:
         """Tokenise a conversation up to where the answer begins."""
         tokens, tail = self._tokens(messages)
         fixed = self._fixed_tokens(tuple(messages[:-1]), messages[-1].role)
-        return ChatPrompt(tuple(tokens), _common(fixed, tokens), tail)
+        return ChatPrompt(tuple(tokens), common_length(fixed, tokens), tail)
 
     def encode_answer(self, text: str, *, prompt: ChatPrompt) -> tuple[int, ...]:
         """The tokens of an answer as they follow a prompt, without the end of turn."""
@@ -84,7 +84,7 @@ class ChatTokenizer:
 
     def _compute_fixed(self, messages: tuple[Message, ...], role: Any) -> list[int]:
         probes = [self._tokens((*messages, Message(role, text)))[0] for text in ("a", "7", "(")]
-        length = min(_common(probes[0], other) for other in probes[1:])
+        length = min(common_length(probes[0], other) for other in probes[1:])
         return probes[0][:length]
 
     def _tokens(self, messages: Sequence[Message]) -> tuple[list[int], str]:
@@ -202,7 +202,8 @@ def _alternatives(specials: Any) -> re.Pattern[str]:
     return re.compile(f"({'|'.join(words)})" if words else r"(?!)()")
 
 
-def _common(left: Sequence[int], right: Sequence[int]) -> int:
+def common_length(left: Sequence[int], right: Sequence[int]) -> int:
+    """How many items two sequences (of tokens, or bytes) share from their start."""
     length = 0
     for a, b in zip(left, right, strict=False):
         if a != b:

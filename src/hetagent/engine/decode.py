@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hetagent.constraint import Compiler
-from hetagent.engine.chat import ChatPrompt, ChatTokenizer
+from hetagent.engine.chat import ChatPrompt, ChatTokenizer, common_length
 from hetagent.engine.vocabulary import Vocabulary
 from hetagent.errors import ConstraintError, InputTooLongError
 from hetagent.models.base import Completion, Request, Token
@@ -188,7 +188,7 @@ class Decoder:
             token = int(ids[best])
             ended = token == self._chat.end_of_turn
             piece = b"" if ended else self._vocabulary.piece(token)
-            free = len(piece) if forced.startswith(piece) else _shared(forced, piece)
+            free = len(piece) if forced.startswith(piece) else common_length(forced, piece)
             tokens.append(Token(token, piece, float(logprobs[best]), outside, free))
             if ended:
                 finish = "stop"
@@ -268,12 +268,3 @@ def masked_log_softmax(
 def _log_sum_exp(values: npt.NDArray[np.float64]) -> float:
     top = float(values.max())
     return top + math.log(float(np.exp(values - top).sum()))
-
-
-def _shared(left: bytes, right: bytes) -> int:
-    length = 0
-    for a, b in zip(left, right, strict=False):
-        if a != b:
-            break
-        length += 1
-    return length
