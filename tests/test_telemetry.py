@@ -92,6 +92,8 @@ def test_spans_of_a_failure(spans: InMemorySpanExporter):
     call, whole = spans.get_finished_spans()
     assert call.attributes["error.type"] == "ModelError"
     assert whole.attributes["error.type"] == "ModelError"
+    assert not call.status.is_ok
+    assert not whole.status.is_ok
     assert whole.attributes["hetagent.served_by"] == "none"
     assert "gen_ai.response.model" not in call.attributes
 

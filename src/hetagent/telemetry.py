@@ -129,6 +129,8 @@ def _set(span: Any, facts: Mapping[str, Any]) -> None:
     for key, value in facts.items():
         if value is not None:
             span.set_attribute(key, value)
+    if facts.get("error.type") is not None:
+        span.set_status(sys.modules["opentelemetry.trace"].StatusCode.ERROR)
 
 
 def _captures_content() -> bool:
