@@ -103,7 +103,7 @@ def types(session: nox.Session) -> None:
     """Mypy, strict, on the source; and the pinned signatures of the public names."""
     install(session, "-e", ".", groups=("types",))
     session.run("mypy")
-    session.run("mypy", "tests/typing")
+    session.run("mypy", "--disable-error-code=empty-body", "tests/typing/signatures.py")
 
 
 @nox.session
