@@ -44,11 +44,11 @@ def ensure_llama_works(session: nox.Session) -> None:
     if diagnose(session) == "ok":
         return
     session.warn("The installed llama.cpp does not run well here; building it anew.")
+    # Out of pip's cache too, or every new environment would get the bad build again.
+    session.run("python", "-m", "pip", "cache", "remove", "llama_cpp_python", success_codes=[0, 1])
     session.install(
         "--force-reinstall",
-        "--no-cache-dir",
         "--no-deps",
-        "--no-binary=llama-cpp-python",
         "llama-cpp-python>=0.3.36",
         env=build_environment(),
     )
