@@ -15,7 +15,7 @@ import copy
 import json
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -185,43 +185,18 @@ class Matcher:
         return bool(self._matcher.is_accepting())
 
 
-def accepts(constraint: Constraint, tokens: Sequence[int]) -> bool:
-    """Whether a token sequence is a complete valid answer; for checks and tests."""
-    matcher = constraint.start()
-    try:
-        for token in tokens:
-            matcher.advance(token)
-    except ConstraintError:
-        return False
-    return matcher.complete
-
-
 def bounded(schema: Schema) -> Schema:
     """A copy in which everything that could go on for ever has a bound."""
     result = copy.deepcopy(schema)
-    _bound(result)
+    for part in _parts(result):
+        kind = part.get("type")
+        if kind == "string" and "format" not in part:
+            part.setdefault("maxLength", max(DEFAULT_MAX_LENGTH, part.get("minLength", 0)))
+        elif kind == "array" and "prefixItems" not in part:
+            part.setdefault("maxItems", max(DEFAULT_MAX_ITEMS, part.get("minItems", 0)))
+        elif kind == "integer":
+            _bound_integer(part)
     return result
-
-
-def _bound(schema: Any) -> None:
-    if not isinstance(schema, dict):
-        return
-    kind = schema.get("type")
-    if kind == "string" and "format" not in schema:
-        schema.setdefault("maxLength", max(DEFAULT_MAX_LENGTH, schema.get("minLength", 0)))
-    elif kind == "array" and "prefixItems" not in schema:
-        schema.setdefault("maxItems", max(DEFAULT_MAX_ITEMS, schema.get("minItems", 0)))
-    elif kind == "integer":
-        _bound_integer(schema)
-    for key, part in schema.items():
-        if key in ("properties", "$defs"):
-            for inner in part.values():
-                _bound(inner)
-        elif key in ("anyOf", "prefixItems"):
-            for inner in part:
-                _bound(inner)
-        elif key == "items":
-            _bound(part)
 
 
 def _parts(schema: Schema) -> Iterator[Schema]:

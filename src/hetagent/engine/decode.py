@@ -112,7 +112,8 @@ class Decoder:
         choice = request.output.form == "choice"
         # Compiled before the prompt is evaluated: a type that cannot be constrained fails fast.
         matcher = None if choice else self._compiler.compile(request.output).start()
-        self._refuse_overlong(prompt)
+        if len(prompt.tokens) >= self._evaluator.capacity:
+            raise self._overlong(len(prompt.tokens))
         began = time.perf_counter()
         logits, cached = self._evaluator.start(prompt.tokens, fixed=prompt.fixed, check=check)
         prefilled = time.perf_counter()
@@ -129,15 +130,15 @@ class Decoder:
         seconds = {"prefill": prefilled - began, "decode": ended - prefilled}
         return Completion(model=self._name, usage=usage, seconds=seconds, **completion)
 
-    def _refuse_overlong(self, prompt: ChatPrompt) -> None:
-        if len(prompt.tokens) >= self._evaluator.capacity:
-            raise InputTooLongError(
-                f"The prompt has {len(prompt.tokens)} tokens and the context of {self._name} has "
-                f"room for {self._evaluator.capacity - 1} and an answer.",
-                tokens=len(prompt.tokens),
-                limit=self._evaluator.capacity,
-                hint="Shorten the input, or raise context= where the model allows it.",
-            )
+    def _overlong(self, tokens: int) -> InputTooLongError:
+        capacity = self._evaluator.capacity
+        return InputTooLongError(
+            f"The prompt has {tokens} tokens and the context of {self._name} has "
+            f"room for {capacity - 1} and an answer.",
+            tokens=tokens,
+            limit=capacity,
+            hint="Shorten the input, or raise context= where the model allows it.",
+        )
 
     def _refuse_ambiguous(self, paths: Mapping[str, Path]) -> None:
         """Some vocabularies lack some bytes; texts that differ in these alone are the same."""
@@ -159,7 +160,7 @@ class Decoder:
         self._refuse_ambiguous(paths)
         longest = max(len(path) for path in paths.values())
         if len(prompt.tokens) + longest > self._evaluator.capacity:
-            self._refuse_overlong(ChatPrompt((*prompt.tokens, *(0,) * longest), 0, ""))
+            raise self._overlong(len(prompt.tokens) + longest)
         nodes = branching_nodes(list(paths.values()))
         inner = [node for node in nodes if node]
         after = dict(zip(inner, self._evaluator.branch(inner) if inner else [], strict=True))

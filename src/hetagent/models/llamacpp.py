@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hetagent.errors import ModelError, ModelFileError
+from hetagent.errors import ModelError
 from hetagent.models.local import LocalModel
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class LlamaCpp(LocalModel):
         progress: bool | None = None,
     ) -> None:
         from hetagent.models.fetch import resolve
+        from hetagent.models.fetch_store import check_gguf
 
         _check_options(
             context=context >= 1,
@@ -68,11 +69,10 @@ class LlamaCpp(LocalModel):
         self.path: Path = resolve(reference, progress=progress)
         is_path = reference.endswith(self.path.name)
         super().__init__(self.path.stem if is_path else reference)
-        _check_header(self.path)
         named = adapters if isinstance(adapters, Mapping) else dict.fromkeys(adapters, 1.0)
         self._adapters = {Path(path): float(scale) for path, scale in named.items()}
         for path in self._adapters:
-            _check_header(path)
+            check_gguf(path)
         self._context_length = context
         self._threads = threads or _cpus()
         self._gpu_layers = gpu_layers
@@ -85,8 +85,9 @@ class LlamaCpp(LocalModel):
         from hetagent.engine.decode import Decoder
         from hetagent.engine.llama import LlamaContext, LlamaVocabulary, LlamaWeights
         from hetagent.engine.probe import require
+        from hetagent.models.fetch_store import check_gguf
 
-        _check_header(self.path)  # it may have gone since this object was made
+        check_gguf(self.path)  # it may have gone since this object was made
         extra_buffers = require(self.path, gpu_layers=self._gpu_layers)
         weights = LlamaWeights(self.path, gpu_layers=self._gpu_layers, extra_buffers=extra_buffers)
         try:
@@ -125,22 +126,6 @@ def _check_options(**fine: bool) -> None:
     for name, is_fine in fine.items():
         if not is_fine:
             raise ModelError(f"{name} is out of range.", hint=f"Give {allowed[name]}.")
-
-
-def _check_header(path: Path) -> None:
-    try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-    except OSError as error:
-        raise ModelFileError(
-            f"{path} cannot be read: {error.strerror or error}.",
-            hint="Check the path, or name a model of `hetagent models list`.",
-        ) from error
-    if magic != b"GGUF":
-        raise ModelFileError(
-            f"{path} is not a GGUF file.",
-            hint="llama.cpp needs weights in GGUF; other formats run with Transformers(...).",
-        )
 
 
 def _cpus() -> int:
