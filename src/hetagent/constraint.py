@@ -15,7 +15,7 @@ import copy
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,15 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["DEFAULT_MAX_ITEMS", "DEFAULT_MAX_LENGTH", "Compiler", "Constraint", "Matcher", "check"]
+__all__ = [
+    "DEFAULT_MAX_ITEMS",
+    "DEFAULT_MAX_LENGTH",
+    "Compiler",
+    "Constraint",
+    "Matcher",
+    "check",
+    "parts",
+]
 
 Schema = dict[str, Any]
 
@@ -106,7 +114,8 @@ class Compiler:
         key = output.fingerprint
         with self._lock:
             if key not in self._compiled:
-                self._compiled[key] = Constraint(self._tokenizer, self._grammar(output))
+                grammar = self._grammar(output)
+                self._compiled[key] = Constraint(self._tokenizer, grammar, schema=output.schema)
             return self._compiled[key]
 
     def _grammar(self, output: OutputType[Any]) -> str:
@@ -122,11 +131,16 @@ class Compiler:
 
 
 class Constraint:
-    """A compiled output type, from which any number of answers can be matched."""
+    """A compiled output type, from which any number of answers can be matched.
 
-    def __init__(self, tokenizer: Any, grammar: str) -> None:
+    Attributes:
+        schema: The type's closed JSON Schema.
+    """
+
+    def __init__(self, tokenizer: Any, grammar: str, *, schema: Schema) -> None:
         import llguidance
 
+        self.schema = schema
         self._start = llguidance.LLMatcher(tokenizer, grammar)
         self._vocab_size = int(tokenizer.vocab_size)
         _raise_if_stuck(self._start, "The output type cannot be compiled")
@@ -140,14 +154,15 @@ class Matcher:
     """One answer on its way through a constraint."""
 
     def __init__(self, matcher: Any, vocab_size: int) -> None:
-        import numpy as np
-
         self._matcher = matcher
-        words = (vocab_size + 31) // 32
-        self._bits = np.zeros((1, words), dtype=np.int32)
+        self._vocab_size = vocab_size
 
-    def allowed(self) -> npt.NDArray[np.intp]:
-        """Ids of the tokens that may come next, ascending.
+    def copy(self) -> Matcher:
+        """Another matcher at the same place."""
+        return Matcher(self._matcher.deep_copy(), self._vocab_size)
+
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """Which tokens may come next, shape ``[vocabulary]``.
 
         Raises:
             ConstraintError: The constraint cannot act, or allows nothing.
@@ -155,15 +170,28 @@ class Matcher:
         import numpy as np
         from llguidance.numpy import fill_next_token_bitmask
 
-        fill_next_token_bitmask(self._matcher, self._bits)
+        bits = np.zeros((1, (self._vocab_size + 31) // 32), dtype=np.int32)
+        fill_next_token_bitmask(self._matcher, bits)
         _raise_if_stuck(self._matcher, "The constraint stopped working")
-        ids = np.flatnonzero(np.unpackbits(self._bits.view(np.uint8), bitorder="little"))
-        if not len(ids):
+        if not bits.any():
             raise ConstraintError(
                 "The constraint allows no token at all.",
                 hint="The model's vocabulary cannot spell this type; try another model.",
             )
-        return ids
+        flags = np.unpackbits(bits.view(np.uint8).ravel(), bitorder="little")
+        return flags[: self._vocab_size].view(np.bool_)
+
+    def forced_tokens(self) -> list[int]:
+        """The tokens that every valid answer has next, as they are canonically written.
+
+        The last of the forced bytes are left out where what follows may merge with them. Empty
+        where the vocabulary has no canonical way to write a text.
+        """
+        return list(self._matcher.compute_ff_tokens())
+
+    def consume(self, tokens: Sequence[int]) -> bool:
+        """Take several tokens; whether they are allowed. If not, this matcher is of no more use."""
+        return int(self._matcher.try_consume_tokens(list(tokens))) == len(tokens)
 
     def forced(self) -> bytes:
         """The bytes that every valid answer has next."""
@@ -188,7 +216,7 @@ class Matcher:
 def bounded(schema: Schema) -> Schema:
     """A copy in which everything that could go on for ever has a bound."""
     result = copy.deepcopy(schema)
-    for part in _parts(result):
+    for part in parts(result):
         kind = part.get("type")
         if kind == "string" and "format" not in part:
             part.setdefault("maxLength", max(DEFAULT_MAX_LENGTH, part.get("minLength", 0)))
@@ -199,21 +227,21 @@ def bounded(schema: Schema) -> Schema:
     return result
 
 
-def _parts(schema: Schema) -> Iterator[Schema]:
-    """A schema and every schema within it."""
+def parts(schema: Schema) -> Iterator[Schema]:
+    """A schema and every schema within it, references not followed."""
     yield schema
     inner = [*schema.get("properties", {}).values(), *schema.get("$defs", {}).values()]
     inner += [*schema.get("anyOf", ()), *schema.get("prefixItems", ()), schema.get("items")]
     for part in inner:
         if isinstance(part, dict):
-            yield from _parts(part)
+            yield from parts(part)
 
 
 def _refuse_impossible(schema: Schema, where: str) -> None:
     """Refuse bounds that nothing satisfies, also where an optional or a list could avoid them."""
     import llguidance
 
-    for part in _parts(schema):
+    for part in parts(schema):
         alone = {key: part[key] for key in _BOUNDS if key in part}
         if not alone or "type" not in part:
             continue

@@ -3,34 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 from hetagent.errors import OutputError
+from hetagent.scanner import Scanner, Span
 
 __all__ = ["Span", "field_at", "spans"]
-
-_SPACE = " \t\n\r"
-_DECODER = json.JSONDecoder()
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """One value of a JSON text.
-
-    Attributes:
-        path: Such as ``"guest.names[0]"``; empty for the root.
-        start: Offset of its first byte; for a member of an object, of its key's.
-        end: Offset behind its last byte.
-        value: The JSON value.
-        is_leaf: Whether it is no object and no list, or an empty one.
-    """
-
-    path: str
-    start: int
-    end: int
-    value: Any
-    is_leaf: bool
 
 
 def spans(text: str) -> list[Span]:
@@ -43,7 +21,10 @@ def spans(text: str) -> list[Span]:
         json.loads(text)
     except (ValueError, RecursionError) as error:
         raise OutputError(f"The answer is not JSON: {error}.", text=text) from error
-    return _Scanner(text).scan()
+    scanner = Scanner()
+    # Offsets are wanted in bytes, since tokens are bytes.
+    found = scanner.feed(text.encode("utf-8", "surrogatepass")) + scanner.finish()
+    return sorted(found, key=lambda span: span.start)
 
 
 def field_at(tree: list[Span], offset: int) -> str:
@@ -65,61 +46,3 @@ def field_at(tree: list[Span], offset: int) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-class _Scanner:
-    """A JSON reader that notes positions; the text is known to be valid."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._spans: list[Span] = []
-        # Offsets are wanted in bytes, since tokens are bytes.
-        self._bytes = [0]
-        for character in text:
-            self._bytes.append(self._bytes[-1] + len(character.encode("utf-8", "surrogatepass")))
-
-    def scan(self) -> list[Span]:
-        self._value("", self._skip(0), start=None)
-        return self._spans
-
-    def _value(self, path: str, at: int, *, start: int | None) -> int:
-        """Note the value at a position; return the position behind it."""
-        index = len(self._spans)
-        self._spans.append(Span(path, 0, 0, None, True))
-        opening = self._text[at]
-        if opening in "{[":
-            value, end = _DECODER.raw_decode(self._text, at)
-            if opening == "{":
-                self._members(path, at)
-            else:
-                self._items(path, at)
-        else:
-            value, end = _DECODER.raw_decode(self._text, at)
-        begin = self._bytes[at if start is None else start]
-        leaf = not isinstance(value, dict | list) or not value
-        self._spans[index] = Span(path, begin, self._bytes[end], value, leaf)
-        return end
-
-    def _members(self, path: str, at: int) -> None:
-        at = self._skip(at + 1)
-        while self._text[at] != "}":
-            key, behind = _DECODER.raw_decode(self._text, at)
-            value_at = self._skip(self._skip(behind) + 1)
-            end = self._value(f"{path}.{key}" if path else key, value_at, start=at)
-            at = self._skip(end)
-            if self._text[at] == ",":
-                at = self._skip(at + 1)
-
-    def _items(self, path: str, at: int) -> None:
-        at = self._skip(at + 1)
-        number = 0
-        while self._text[at] != "]":
-            at = self._skip(self._value(f"{path}[{number}]", at, start=None))
-            number += 1
-            if self._text[at] == ",":
-                at = self._skip(at + 1)
-
-    def _skip(self, at: int) -> int:
-        while at < len(self._text) and self._text[at] in _SPACE:
-            at += 1
-        return at

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -32,6 +32,8 @@ PLAIN_TEMPLATE = (
 # Private-use characters, which no template writes.
 _OPEN, _CLOSE = "\ue0f0", "\ue0f1"
 _HOLE = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
+# Stands for the content of the last message while the rest is prepared.
+_MARK = "\ue0f2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,32 @@ class ChatPrompt:
     Attributes:
         tokens: Its tokens.
         fixed: How many of them, from the start, are the same for every input of the skill.
-        tail: The plain text after the last control token; an answer's tokens depend on it.
+        tail: The plain text before the answer; an answer's tokens depend on it.
     """
 
     tokens: tuple[int, ...]
     fixed: int
+    tail: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """A conversation but for the content of its last message.
+
+    Attributes:
+        head: Tokens up to the last control token before that content.
+        before: Plain text between that token and the content.
+        after: Plain text between the content and the next control token.
+        foot: Tokens from that control token on.
+        opening: The tokens of ``before``, as far as no content can change them.
+        tail: The plain text after the last control token, or after the content; may be empty.
+    """
+
+    head: tuple[int, ...]
+    before: str
+    after: str
+    foot: tuple[int, ...]
+    opening: tuple[int, ...]
     tail: str
 
 
@@ -63,15 +86,20 @@ class ChatTokenizer:
         self._template = _compile(template or PLAIN_TEMPLATE)
         self._name = name
         self._special = _alternatives(vocabulary.specials)
+        self._dated = "strftime_now" in (template or "")
         # The fixed parts of a few hundred skills; each is a few kilobytes.
-        self._fixed_tokens = lru_cache(maxsize=512)(self._compute_fixed)
+        self._frame = lru_cache(maxsize=512)(self._compute_frame)
         self.end_of_turn = self._find_end_of_turn()
 
     def encode(self, messages: Sequence[Message]) -> ChatPrompt:
         """Tokenise a conversation up to where the answer begins."""
-        tokens, tail = self._tokens(messages)
-        fixed = self._fixed_tokens(tuple(messages[:-1]), messages[-1].role)
-        return ChatPrompt(tuple(tokens), common_length(fixed, tokens), tail)
+        last = messages[-1]
+        today = date.today() if self._dated else None
+        frame = self._frame(tuple(messages[:-1]), last.role, today)
+        rest = self._plain(frame.before + last.content + frame.after)
+        tokens = (*frame.head, *rest, *frame.foot)
+        fixed = len(frame.head) + common_length(frame.opening, rest)
+        return ChatPrompt(tokens, fixed, frame.tail or last.content)
 
     def encode_answer(self, text: str, *, prompt: ChatPrompt) -> tuple[int, ...]:
         """The tokens of an answer as they follow a prompt, without the end of turn."""
@@ -82,26 +110,41 @@ class ChatTokenizer:
             return tuple(joined[len(tail) :])
         return tuple(self._plain(text))
 
-    def _compute_fixed(self, messages: tuple[Message, ...], role: Any) -> list[int]:
-        probes = [self._tokens((*messages, Message(role, text)))[0] for text in ("a", "7", "(")]
-        length = min(common_length(probes[0], other) for other in probes[1:])
-        return probes[0][:length]
+    def _compute_frame(
+        self, messages: tuple[Message, ...], role: Any, today: date | None
+    ) -> _Frame:
+        """What surrounds the last message's content, which may be merged with it at its ends."""
+        del today  # part of the key alone: some templates tell the date
+        parts = list(self._parts([*messages, Message(role, _MARK)]))
+        place = max(i for i, part in enumerate(parts) if part == _MARK)
+        first = max((i + 1 for i in range(place) if isinstance(parts[i], int)), default=0)
+        behind = (i for i in range(place, len(parts)) if isinstance(parts[i], int))
+        end = next(behind, len(parts))
+        head = self._run(parts[:first])
+        bos = self._vocabulary.bos
+        if bos is not None and head[:1] != [bos]:
+            head.insert(0, bos)
+        before = "".join(map(str, parts[first:place]))
+        after = "".join(map(str, parts[place + 1 : end]))
+        last = max((i + 1 for i in range(end, len(parts)) if isinstance(parts[i], int)), default=0)
+        tail = "".join(map(str, parts[last:])) if last else after
+        probes = [self._plain(before + text + after) for text in ("a", "7", "(")]
+        shared = min(common_length(probes[0], other) for other in probes[1:])
+        foot = self._run(parts[end:])
+        return _Frame(tuple(head), before, after, tuple(foot), tuple(probes[0][:shared]), tail)
 
-    def _tokens(self, messages: Sequence[Message]) -> tuple[list[int], str]:
+    def _run(self, parts: Sequence[int | str]) -> list[int]:
+        """Tokenise control tokens and the plain text between them."""
         tokens: list[int] = []
         run = ""
-        for part in self._parts(messages):
+        for part in parts:
             if isinstance(part, int):
                 tokens += self._plain(run)
                 tokens.append(part)
                 run = ""
             else:
                 run += part
-        tokens += self._plain(run)
-        bos = self._vocabulary.bos
-        if bos is not None and tokens[:1] != [bos]:
-            tokens.insert(0, bos)
-        return tokens, run
+        return tokens + self._plain(run)
 
     def _parts(self, messages: Sequence[Message]) -> Iterator[int | str]:
         """Control tokens of the template, and plain text of template and contents."""

@@ -1,14 +1,10 @@
-"""One request to one completion: the decoding that every local model shares.
+"""One request to one answer: the decoding that every local model shares.
 
 Two ways to answer, both greedy and both exact in what they report:
 
-- A **choice** is not decoded but scored. Its labels, in their canonical tokens followed by the end
-  of turn, form a trie. At each node the softmax over the node's children gives the probability of
-  each; the product along a path is the label's probability, and all labels sum to 1. A node with
-  one child contributes 1 and is not evaluated.
-- Everything else is decoded under the constraint's mask. At each step the softmax over the allowed
-  tokens gives the chosen token's probability, and the mass the unconstrained model gave to
-  forbidden tokens is kept beside it.
+- A **choice** is not decoded but scored: the probability of every label over the trie of the
+  labels' canonical tokens, each followed by the end of turn (`hetagent.engine.tries`).
+- Everything else is decoded under the constraint's mask (`hetagent.engine.constrained`).
 
 Taking the softmax over the allowed tokens, instead of sampling freely and checking afterwards, is
 what makes the numbers probabilities: see Willard and Louf 2023, "Efficient Guided Generation for
@@ -18,125 +14,131 @@ Large Language Models" (arXiv 2307.09702), section 2.
 from __future__ import annotations
 
 import math
-import threading
-import time
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
-
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 from hetagent.constraint import Compiler
-from hetagent.engine.chat import ChatPrompt, ChatTokenizer, common_length
+from hetagent.engine.chat import ChatPrompt, ChatTokenizer
+from hetagent.engine.constrained import ConstrainedDecoder
+from hetagent.engine.steps import Answer, Logits, Step
+from hetagent.engine.tries import Path, Trie, TrieScores
 from hetagent.engine.vocabulary import Vocabulary
 from hetagent.errors import ConstraintError, InputTooLongError
 from hetagent.models.base import Completion, Request, Token
 from hetagent.outcome import Usage
+from hetagent.schema import OutputType
 
-__all__ = ["Cancelled", "Decoder", "Evaluator"]
+__all__ = ["Decoder", "Decoding"]
 
-Logits = npt.NDArray[np.float32]
-Path = tuple[int, ...]
-
-
-class Cancelled(Exception):  # noqa: N818 - a signal between threads, never seen by users
-    """The caller no longer wants the answer."""
+Watch = Callable[[Token], None]
 
 
-class Evaluator(Protocol):
-    """A model that holds one text and says what may come next.
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """A request, ready to be evaluated.
 
     Attributes:
-        capacity: How many tokens the text may have.
+        prompt: Its tokens.
+        fixed: How many of them, from the start, are worth keeping for other requests; the last
+            token of a prompt is never among them, since its logits are needed.
+        answer: The steps that lead to an answer; its first appends the rest of the prompt.
+        model: Name of the model.
     """
 
-    capacity: int
+    prompt: tuple[int, ...]
+    fixed: int
+    answer: Answer
+    model: str
 
-    def start(self, tokens: Sequence[int], *, fixed: int, check: Any) -> tuple[Logits, int]:
-        """Begin a new text.
+    def completion(
+        self, answer: Mapping[str, Any], *, cached: int, seconds: Mapping[str, float]
+    ) -> Completion:
+        """What the model gives, once the answer is there.
 
         Args:
-            tokens: The prompt.
-            fixed: How many of its tokens are worth keeping for the next prompt.
-            check: Called between steps; raises to stop.
-
-        Returns:
-            Logits after the last token, shape ``[vocabulary]``, and how many tokens of the prompt
-            were not evaluated because they were kept from before.
+            answer: What the generator returned.
+            cached: How many tokens of the prompt were not evaluated.
+            seconds: Time by stage.
         """
-
-    def extend(self, token: int) -> Logits:
-        """Append one token; logits after it, shape ``[vocabulary]``."""
-
-    def branch(self, paths: Sequence[Path]) -> list[Logits]:
-        """Logits after each of several continuations of the text, which stays as it is."""
+        usage = Usage(
+            prompt_tokens=len(self.prompt),
+            cached_tokens=cached,
+            completion_tokens=len(answer["tokens"] or ()),
+        )
+        return Completion(model=self.model, usage=usage, seconds=seconds, **answer)
 
 
 class Decoder:
-    """Answers requests with one evaluator; not safe to use from two threads at once.
+    """Turns requests into decodings; safe to use from several threads.
 
     Args:
-        evaluator: The model.
-        vocabulary: Its tokens.
+        vocabulary: The model's tokens.
         chat: Its chat template.
         name: Its name, for completions and messages.
+        capacity: Tokens of prompt and answer together.
     """
 
     def __init__(
-        self, evaluator: Evaluator, *, vocabulary: Vocabulary, chat: ChatTokenizer, name: str
+        self, *, vocabulary: Vocabulary, chat: ChatTokenizer, name: str, capacity: int
     ) -> None:
-        self._evaluator = evaluator
-        self._vocabulary = vocabulary
         self._chat = chat
         self._name = name
+        self._capacity = capacity
         self._compiler = Compiler(vocabulary.matcher_tokenizer([chat.end_of_turn]))
+        self._constrained = ConstrainedDecoder(vocabulary, end_of_turn=chat.end_of_turn)
+        # By type and what stands before the answer; a few hundred labels are some kilobytes.
+        self._label_trie = lru_cache(maxsize=512)(self._compute_label_trie)
 
-    def complete(self, request: Request, *, cancelled: threading.Event) -> Completion:
-        """Answer a request.
+    def begin(self, request: Request, *, watch: Watch | None = None) -> Decoding:
+        """Prepare a request.
 
         Args:
             request: What is asked.
-            cancelled: Once set, the work stops before its next step.
+            watch: Called with every token of the answer as it is decided.
 
         Raises:
             InputTooLongError: The prompt leaves no room for an answer.
             ConstraintError: The output type cannot be compiled for this vocabulary.
-            Cancelled: ``cancelled`` was set.
         """
-
-        def check() -> None:
-            if cancelled.is_set():
-                raise Cancelled
-
         prompt = self._chat.encode(request.messages)
-        choice = request.output.form == "choice"
-        # Compiled before the prompt is evaluated: a type that cannot be constrained fails fast.
-        matcher = None if choice else self._compiler.compile(request.output).start()
-        if len(prompt.tokens) >= self._evaluator.capacity:
+        if len(prompt.tokens) >= self._capacity:
             raise self._overlong(len(prompt.tokens))
-        began = time.perf_counter()
-        logits, cached = self._evaluator.start(prompt.tokens, fixed=prompt.fixed, check=check)
-        prefilled = time.perf_counter()
-        if choice:
-            completion = self._choose(request, prompt, logits)
+        fixed = min(prompt.fixed, len(prompt.tokens) - 1)
+        rest = prompt.tokens[fixed:]
+        if request.output.form == "choice":
+            labels, trie, longest = self._label_trie(_ByFingerprint(request.output), prompt.tail)
+            if len(prompt.tokens) + longest > self._capacity:
+                raise self._overlong(len(prompt.tokens) + longest)
+            answer = choose(labels, trie, rest=rest)
         else:
-            completion = self._decode(request, prompt, logits, matcher, check)
-        ended = time.perf_counter()
-        usage = Usage(
-            prompt_tokens=len(prompt.tokens),
-            cached_tokens=cached,
-            completion_tokens=len(completion["tokens"] or ()),
-        )
-        seconds = {"prefill": prefilled - began, "decode": ended - prefilled}
-        return Completion(model=self._name, usage=usage, seconds=seconds, **completion)
+            room = self._capacity - len(prompt.tokens)
+            answer = self._constrained.decode(
+                self._compiler.compile(request.output),
+                output=request.output,
+                rest=rest,
+                limit=min(request.max_tokens, room),
+                watch=watch,
+            )
+        return Decoding(prompt.tokens, fixed, answer, self._name)
+
+    def _compute_label_trie(
+        self, output: _ByFingerprint, tail: str
+    ) -> tuple[tuple[str, ...], Trie, int]:
+        prompt = ChatPrompt(tokens=(), fixed=0, tail=tail)
+        labels = tuple(output.type.labels)
+        end = self._chat.end_of_turn
+        paths = [(*self._chat.encode_answer(label, prompt=prompt), end) for label in labels]
+        self._refuse_ambiguous(dict(zip(labels, paths, strict=True)))
+        return labels, Trie(paths), max(map(len, paths))
 
     def _overlong(self, tokens: int) -> InputTooLongError:
-        capacity = self._evaluator.capacity
         return InputTooLongError(
             f"The prompt has {tokens} tokens and the context of {self._name} has "
-            f"room for {capacity - 1} and an answer.",
+            f"room for {self._capacity - 1} and an answer.",
             tokens=tokens,
-            limit=capacity,
+            limit=self._capacity,
             hint="Shorten the input, or raise context= where the model allows it.",
         )
 
@@ -151,121 +153,42 @@ class Decoder:
                 )
             labels[path] = label
 
-    def _choose(self, request: Request, prompt: ChatPrompt, logits: Logits) -> dict[str, Any]:
-        end = self._chat.end_of_turn
-        paths = {
-            label: (*self._chat.encode_answer(label, prompt=prompt), end)
-            for label in request.output.labels
-        }
-        self._refuse_ambiguous(paths)
-        longest = max(len(path) for path in paths.values())
-        if len(prompt.tokens) + longest > self._evaluator.capacity:
-            raise self._overlong(len(prompt.tokens) + longest)
-        nodes = branching_nodes(list(paths.values()))
-        inner = [node for node in nodes if node]
-        after = dict(zip(inner, self._evaluator.branch(inner) if inner else [], strict=True))
-        after[()] = logits
-        scores, allowed = score_trie(paths, {node: (after[node], nodes[node]) for node in nodes})
-        best = max(scores, key=lambda label: scores[label])
-        return {
-            "text": best,
-            "tokens": None,
-            "choices": {label: math.exp(score) for label, score in scores.items()},
-            "outside": 1.0 - math.exp(allowed[best]),
-        }
 
-    def _decode(
-        self, request: Request, prompt: ChatPrompt, logits: Logits, matcher: Any, check: Any
-    ) -> dict[str, Any]:
-        room = self._evaluator.capacity - len(prompt.tokens)
-        tokens: list[Token] = []
-        finish = "length"
-        for step in range(min(request.max_tokens, room)):
-            check()
-            ids = matcher.allowed()
-            forced = matcher.forced()
-            logprobs, outside = masked_log_softmax(logits, ids)
-            best = int(np.argmax(logprobs))
-            token = int(ids[best])
-            ended = token == self._chat.end_of_turn
-            piece = b"" if ended else self._vocabulary.piece(token)
-            free = len(piece) if forced.startswith(piece) else common_length(forced, piece)
-            tokens.append(Token(token, piece, float(logprobs[best]), outside, free))
-            if ended:
-                finish = "stop"
-                break
-            matcher.advance(token)
-            if step + 1 < min(request.max_tokens, room):
-                logits = self._evaluator.extend(token)
-        text = b"".join(token.text for token in tokens).decode("utf-8", errors="replace")
-        return {"text": text, "tokens": tuple(tokens), "finish": finish}
+class _ByFingerprint:
+    """An output type as a key: equal to every type of the same schema."""
+
+    def __init__(self, output: OutputType[Any]) -> None:
+        self.type = output
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByFingerprint) and self.type.fingerprint == other.type.fingerprint
+
+    def __hash__(self) -> int:
+        return hash(self.type.fingerprint)
 
 
-def branching_nodes(paths: Sequence[Path]) -> dict[Path, list[int]]:
-    """The nodes of a trie that have several children, with the children's tokens.
+def choose(labels: Sequence[str], trie: Trie, *, rest: Sequence[int]) -> Answer:
+    """Score a choice: the rest of the prompt and the whole trie, at once.
 
     Args:
-        paths: Token paths, none the beginning of another (each ends with the end of turn).
-
-    Returns:
-        From the path that leads to a node to its children; the root is the empty path and is
-        always there.
+        labels: As they are to be reported.
+        trie: Their token paths, in the same order, end of turn included.
+        rest: The tokens of the prompt that are not in the cache.
     """
-    children: dict[Path, dict[int, None]] = {(): {}}
-    for path in paths:
-        for depth, token in enumerate(path):
-            children.setdefault(path[:depth], {})[token] = None
-    return {node: list(tokens) for node, tokens in children.items() if len(tokens) > 1 or not node}
+    scores = TrieScores(trie)
 
+    def read(nodes: Sequence[int], logits: Logits) -> None:
+        scores.read(nodes, logits)
 
-def score_trie(
-    paths: Mapping[str, Path], nodes: Mapping[Path, tuple[Logits, list[int]]]
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Log-probability of every label, and of staying within the labels along its path.
-
-    Args:
-        paths: Token path of each label, end of turn included.
-        nodes: Each branching node's logits, shape ``[vocabulary]``, and children.
-
-    Returns:
-        Two mappings by label: the sum of the logarithms of the softmaxes over children, and the
-        sum of the logarithms of the unconstrained mass on those children.
-    """
-    steps: dict[Path, tuple[dict[int, float], float]] = {}
-    for node, (logits, tokens) in nodes.items():
-        logprobs, outside = masked_log_softmax(logits, np.asarray(tokens))
-        kept = math.log(max(1.0 - outside, 5e-324))
-        steps[node] = (dict(zip(tokens, logprobs.tolist(), strict=True)), kept)
-    scores = dict.fromkeys(paths, 0.0)
-    allowed = dict.fromkeys(paths, 0.0)
-    for label, path in paths.items():
-        for depth, token in enumerate(path):
-            if path[:depth] in steps:
-                logprobs_by_token, kept = steps[path[:depth]]
-                scores[label] += logprobs_by_token[token]
-                allowed[label] += kept
-    return scores, allowed
-
-
-def masked_log_softmax(
-    logits: Logits, ids: npt.NDArray[np.intp]
-) -> tuple[npt.NDArray[np.float64], float]:
-    """Log-softmax over some tokens, and the probability mass on all others.
-
-    Args:
-        logits: Shape ``[vocabulary]``.
-        ids: The allowed tokens, shape ``[allowed]``.
-
-    Returns:
-        Natural logarithms of the probabilities among ``ids``, shape ``[allowed]``, and the
-        unconstrained probability of the other tokens, in [0, 1].
-    """
-    kept = logits[ids].astype(np.float64)
-    total = _log_sum_exp(logits.astype(np.float64))
-    mass = _log_sum_exp(kept)
-    return kept - mass, float(min(1.0, max(0.0, -math.expm1(min(0.0, mass - total)))))
-
-
-def _log_sum_exp(values: npt.NDArray[np.float64]) -> float:
-    top = float(values.max())
-    return top + math.log(float(np.exp(values - top).sum()))
+    yield Step(append=rest, trie=trie, read=read)
+    best = scores.best
+    inside = 1.0
+    for _, pair in trie.branching_steps(best):
+        inside *= 1.0 - scores.mass_outside(pair)
+    probabilities = [math.exp(value) for value in scores.path_logprobs.tolist()]
+    return {
+        "text": labels[best],
+        "tokens": None,
+        "choices": dict(zip(labels, probabilities, strict=True)),
+        "outside": 1.0 - inside,
+    }

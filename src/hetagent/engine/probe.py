@@ -12,16 +12,15 @@ import argparse
 import hashlib
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
 import threading
 from dataclasses import asdict, dataclass
-from importlib import util
 from pathlib import Path
 from typing import Any, Literal
 
+from hetagent.engine.identity import build_identity, cpu_identity, file_identity
 from hetagent.engine.library import version
 from hetagent.errors import BackendError, ModelFileError
 from hetagent.paths import cache_dir
@@ -29,6 +28,8 @@ from hetagent.paths import cache_dir
 __all__ = ["BUILD_HINT", "Verdict", "probe", "require"]
 
 TIMEOUT = 300.0
+# Raised when the probe tries other things, so that what earlier ones found is not believed.
+_ROUND = 2
 _MARK = "hetagent-probe:"
 _lock = threading.Lock()
 # Signals that a process earns by what it does; SIGKILL, say, is somebody else's.
@@ -162,32 +163,10 @@ def _death(result: subprocess.CompletedProcess[bytes]) -> str:
 
 
 def _key(model: Path | None, gpu_layers: int) -> str:
-    parts: list[Any] = [_build_identity(), _cpu_identity(), gpu_layers != 0]
+    parts: list[Any] = [_ROUND, build_identity(), cpu_identity(), gpu_layers != 0]
     if model is not None:
-        stat = model.stat()
-        parts += [str(model.resolve()), stat.st_size, stat.st_mtime_ns]
+        parts += file_identity(model)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _build_identity() -> list[Any]:
-    """The shared libraries' sizes and times: a rebuilt package of the same version differs."""
-    named = os.environ.get("LLAMA_CPP_LIB_PATH")
-    spec = None if named else util.find_spec("llama_cpp")
-    folder = Path(named) if named else None
-    if spec is not None and spec.origin:
-        folder = Path(spec.origin).parent / "lib"
-    if folder is None or not folder.is_dir():
-        return [version()]
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    return [version(), *([f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files)]
-
-
-def _cpu_identity() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line for line in lines if line.startswith(("flags", "Features")))
-    except (OSError, StopIteration):
-        return f"{platform.machine()} {platform.processor()}"
 
 
 def _memory_file() -> Path:
@@ -233,16 +212,22 @@ def _examine(model: Path | None, gpu_layers: int, extra_buffers: bool) -> Verdic
     system = " ".join(lib.llama_print_system_info().decode().split())
     gpu = bool(lib.llama_supports_gpu_offload())
     if model is not None:
-        from hetagent.engine.llama import LlamaContext, LlamaWeights
+        from hetagent.engine.context import Batch, ContextOptions, LlamaContext
+        from hetagent.engine.llama import LlamaWeights
 
         try:
             weights = LlamaWeights(model, gpu_layers=gpu_layers, extra_buffers=extra_buffers)
         except ModelFileError as error:
             return Verdict("refused", error.message, system, version(), gpu)
-        context = LlamaContext(weights, context=256, threads=2)
+        context = LlamaContext(weights, ContextOptions(cells=256, batch=256, threads=2))
+        batch = Batch(256)
         # Many tokens and one: they take different paths through the matrix kernels.
-        context.start(list(range(5, 69)), fixed=0, check=lambda: None)
-        context.extend(5)
+        for position, tokens in ((0, range(5, 69)), (64, [5])):
+            batch.clear()
+            batch.add_run(list(tokens), position, [0])
+            batch.want_last()
+            context.submit(batch)
+            context.logits(batch)
     return Verdict("ok", "", system, version(), gpu)
 
 

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hetagent.errors import ModelError
-from hetagent.models.local import LocalModel
+from hetagent.models.base import Request
+from hetagent.models.local import LocalModel, Pending, Watch
 
 if TYPE_CHECKING:
+    from hetagent.engine.context import FlashAttention, KvType
     from hetagent.engine.decode import Decoder
-    from hetagent.engine.llama import FlashAttention, KvType
+    from hetagent.engine.engine import Engine, EngineOptions
+    from hetagent.engine.scheduler import Stats
 
 __all__ = ["LlamaCpp"]
 
 DEFAULT_CONTEXT = 4096
+# Room for some skills' prefixes and for requests beside the longest one.
+_SHARED_TOKENS = 4096
 
 
 class LlamaCpp(LocalModel):
     """A model in a GGUF file.
 
     The file is found, and fetched where it must be, when the object is made; the weights are loaded
-    at the first call, or by `load`. Calls are answered one after another.
+    at the first call, or by `load`. Concurrent calls are evaluated together, and the fixed part of
+    every skill's prompt is evaluated once. Models on the same file that agree on all options but
+    ``adapters`` and ``chat_template`` share one copy of the weights.
 
     Args:
         model: A catalogue name (``hetagent models list``), a path to a ``.gguf`` file, or a hub
@@ -34,6 +42,13 @@ class LlamaCpp(LocalModel):
         adapters: LoRA adapters in GGUF, with the scale of each; or a sequence for a scale of 1.
         flash_attention: ``"auto"`` leaves it to llama.cpp.
         kv_type: Precision of the KV cache.
+        kv_tokens: Tokens the KV cache holds, of all skills and requests together; by default
+            ``context`` and 4096 more.
+        parallel: Requests under way at once; further ones wait.
+        batch: Tokens one evaluation may have. Larger ones may be faster and let others wait longer.
+        queue: Requests that may wait; callers beyond wait until there is room.
+        store_prefixes: Whether to keep the evaluated fixed parts of prompts on disk, so that a new
+            process need not evaluate them again; in hetagent's cache folder, or in the one given.
         chat_template: A Jinja chat template, instead of the file's own.
         progress: Whether to show a download's progress; by default on a terminal.
 
@@ -53,6 +68,11 @@ class LlamaCpp(LocalModel):
         adapters: Mapping[str, float] | Sequence[str | os.PathLike[str]] = (),
         flash_attention: FlashAttention = "auto",
         kv_type: KvType = "f16",
+        kv_tokens: int | None = None,
+        parallel: int = 16,
+        batch: int = 256,
+        queue: int = 1024,
+        store_prefixes: bool | str | os.PathLike[str] = False,
         chat_template: str | None = None,
         progress: bool | None = None,
     ) -> None:
@@ -64,6 +84,10 @@ class LlamaCpp(LocalModel):
             threads=threads is None or threads >= 1,
             flash_attention=flash_attention in ("auto", "on", "off"),
             kv_type=kv_type in ("f16", "f32"),
+            kv_tokens=kv_tokens is None or kv_tokens >= 1,
+            parallel=1 <= parallel <= 64,
+            batch=1 <= batch <= 4096,
+            queue=queue >= 1,
         )
         reference = os.fspath(model)
         self.path: Path = resolve(reference, progress=progress)
@@ -78,42 +102,82 @@ class LlamaCpp(LocalModel):
         self._gpu_layers = gpu_layers
         self._flash_attention = flash_attention
         self._kv_type = kv_type
+        self._kv_tokens = kv_tokens
+        self._parallel = parallel
+        self._batch = batch
+        self._queue = queue
+        self._store = _store_folder(store_prefixes)
         self._template = chat_template
+        self._decoder: Decoder | None = None
+        self._engine: Engine | None = None
+        self._loaded_adapters: tuple[tuple[Any, float], ...] = ()
 
-    def _open(self) -> tuple[Decoder, list[Callable[[], None]]]:
+    def stats(self) -> Stats:
+        """What the engine does now: jobs, prefixes, and the use of the KV cache.
+
+        Models on the same file with the same options share an engine, and so its figures.
+
+        Raises:
+            ModelError: The weights cannot be loaded.
+        """
+        self.load()
+        assert self._engine is not None
+        return self._engine.scheduler.stats()
+
+    def _open(self) -> list[Callable[[], None]]:
         from hetagent.engine.chat import ChatTokenizer
         from hetagent.engine.decode import Decoder
-        from hetagent.engine.llama import LlamaContext, LlamaVocabulary, LlamaWeights
-        from hetagent.engine.probe import require
+        from hetagent.engine.engine import acquire, release
         from hetagent.models.fetch_store import check_gguf
 
         check_gguf(self.path)  # it may have gone since this object was made
-        extra_buffers = require(self.path, gpu_layers=self._gpu_layers)
-        weights = LlamaWeights(self.path, gpu_layers=self._gpu_layers, extra_buffers=extra_buffers)
+        options = self._engine_options()
+        engine = acquire(options)
         try:
-            context = LlamaContext(
-                weights,
-                context=min(self._context_length, weights.context_length),
+            chat = ChatTokenizer(
+                engine.vocabulary, template=self._template or engine.template, name=self.name
+            )
+            self._decoder = Decoder(
+                vocabulary=engine.vocabulary, chat=chat, name=self.name, capacity=engine.capacity
+            )
+            self._loaded_adapters = engine.adapters(list(self._adapters.items()))
+        except BaseException:
+            release(options)
+            raise
+        self._engine = engine
+        return [lambda: release(options)]
+
+    async def _submit(self, request: Request, watch: Watch | None) -> Pending:
+        from hetagent.engine.jobs import Job
+
+        assert self._decoder is not None
+        assert self._engine is not None
+        job = Job(self._decoder.begin(request, watch=watch), adapters=self._loaded_adapters)
+        while (again := self._engine.scheduler.submit(job)) is not None:
+            await asyncio.wrap_future(again)
+        return job
+
+    def _engine_options(self) -> EngineOptions:
+        from hetagent.engine.context import ContextOptions
+        from hetagent.engine.engine import EngineOptions
+
+        # One request must fit, whatever else is in the cache.
+        cells = max(self._kv_tokens or self._context_length + _SHARED_TOKENS, self._context_length)
+        return EngineOptions(
+            path=self.path,
+            gpu_layers=self._gpu_layers,
+            capacity=self._context_length,
+            parallel=self._parallel,
+            queue=self._queue,
+            context=ContextOptions(
+                cells=cells,
+                batch=self._batch,
                 threads=self._threads,
                 flash_attention=self._flash_attention,
                 kv_type=self._kv_type,
-                adapters=self._adapters,
-            )
-        except ModelError:
-            weights.close()
-            raise
-        to_free = [context.close, weights.close]
-        try:
-            vocabulary = LlamaVocabulary(weights)
-            chat = ChatTokenizer(
-                vocabulary, template=self._template or weights.template, name=self.name
-            )
-            decoder = Decoder(context, vocabulary=vocabulary, chat=chat, name=self.name)
-        except ModelError:
-            for free in to_free:
-                free()
-            raise
-        return decoder, to_free
+            ),
+            store=self._store,
+        )
 
 
 def _check_options(**fine: bool) -> None:
@@ -122,10 +186,22 @@ def _check_options(**fine: bool) -> None:
         "threads": "at least 1",
         "flash_attention": "'auto', 'on' or 'off'",
         "kv_type": "'f16' or 'f32'",
+        "kv_tokens": "at least 1 token",
+        "parallel": "1 to 64",
+        "batch": "1 to 4096 tokens",
+        "queue": "at least 1",
     }
     for name, is_fine in fine.items():
         if not is_fine:
             raise ModelError(f"{name} is out of range.", hint=f"Give {allowed[name]}.")
+
+
+def _store_folder(given: bool | str | os.PathLike[str]) -> Path | None:
+    from hetagent.paths import cache_dir
+
+    if isinstance(given, bool):
+        return cache_dir() / "prefixes" if given else None
+    return Path(given)
 
 
 def _cpus() -> int:

@@ -1,33 +1,43 @@
-"""What models that run on this machine share: one worker thread that owns the weights."""
+"""What models that run on this machine share: loading, closing, and waiting for an answer."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import threading
 import time
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Self
+from typing import Any, Protocol, Self
 
 from hetagent.errors import ModelError
-from hetagent.models.base import Completion, Request
+from hetagent.models.base import Completion, Request, Token
 
-if TYPE_CHECKING:
-    from hetagent.engine.decode import Decoder
+__all__ = ["LocalModel", "Pending", "Watch"]
 
-__all__ = ["LocalModel"]
+Watch = Callable[[Token], None]
+
+
+class Pending(Protocol):
+    """An answer in the making.
+
+    Attributes:
+        future: The completion, or why there is none.
+    """
+
+    future: Future[Completion]
+
+    def cancel(self) -> None:
+        """Stop before the next step; from any thread."""
 
 
 class LocalModel(ABC):
     """A model whose weights are in this process.
 
     The weights are loaded at the first call, or by `load`, and freed by `close` or when the object
-    is no longer used. Requests queue for the one thread that owns them. A cancelled request stops
-    before its next decoding step, or leaves the queue.
+    is no longer used. A cancelled request stops before its next decoding step, or leaves the queue.
 
     Args:
         name: A short name for tables, traces and messages.
@@ -36,7 +46,7 @@ class LocalModel(ABC):
     def __init__(self, name: str) -> None:
         self._name = name
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hetagent-model")
-        self._decoder: Decoder | None = None
+        self._loaded = False
         self._closed = False
         self._process: int | None = None
         # Outlives the object, so that its finalizer can free what was loaded.
@@ -64,51 +74,71 @@ class LocalModel(ABC):
             ModelError: They cannot be loaded; the message says why.
         """
         self._refuse_closed()
-        self._worker.submit(self._loaded).result()
+        self._worker.submit(self._load_once).result()
         return self
 
     def close(self) -> None:
         """Free the weights, after the requests under way; later calls fail."""
         if not self._closed:
             self._closed = True
-            self._worker.submit(self._unload).result()
+            self._worker.submit(_free, self._to_free).result()
             self._worker.shutdown()
 
     async def complete(self, request: Request) -> Completion:
         """Answer a request; see `hetagent.models.base.Model.complete`."""
-        self._refuse_closed()
-        cancelled = threading.Event()
         asked = time.perf_counter()
-
-        def work() -> Completion:
-            began = time.perf_counter()
-            decoder = self._loaded()
-            ready = time.perf_counter()
-            completion = decoder.complete(request, cancelled=cancelled)
-            waited = {"queue": began - asked, "load": ready - began}
-            return replace(completion, seconds={**waited, **completion.seconds})
-
-        future = asyncio.get_running_loop().run_in_executor(self._worker, work)
+        loading = await self._ready()
+        pending = await self._submit(request, None)
         try:
-            return await future
+            completion = await asyncio.wrap_future(pending.future)
         except asyncio.CancelledError:
-            cancelled.set()
+            pending.cancel()
             raise
+        return _timed(completion, asked=asked, loading=loading)
+
+    async def stream(self, request: Request) -> AsyncIterator[Token | Completion]:
+        """Answer a request token by token; see `hetagent.models.base.StreamingModel.stream`."""
+        asked = time.perf_counter()
+        loading = await self._ready()
+        loop = asyncio.get_running_loop()
+        tokens: asyncio.Queue[Token | None] = asyncio.Queue()
+
+        def watch(token: Token) -> None:
+            loop.call_soon_threadsafe(tokens.put_nowait, token)
+
+        pending = await self._submit(request, watch)
+        answer = asyncio.wrap_future(pending.future)
+        answer.add_done_callback(lambda _: tokens.put_nowait(None))
+        try:
+            while (token := await tokens.get()) is not None:
+                yield token
+            yield _timed(await answer, asked=asked, loading=loading)
+        finally:
+            pending.cancel()
+            answer.cancel()
 
     @abstractmethod
-    def _open(self) -> tuple[Decoder, list[Callable[[], None]]]:
-        """Load the weights: what decodes with them, and what frees them, in order."""
+    def _open(self) -> list[Callable[[], None]]:
+        """Load the weights; what frees them, in order."""
 
-    def _loaded(self) -> Decoder:
-        if self._decoder is None:
+    @abstractmethod
+    async def _submit(self, request: Request, watch: Watch | None) -> Pending:
+        """Begin to answer a request; the weights are loaded."""
+
+    async def _ready(self) -> float:
+        """Make sure that the weights are loaded; the seconds that took."""
+        self._refuse_closed()
+        if self._loaded:
+            return 0.0
+        began = time.perf_counter()
+        await asyncio.get_running_loop().run_in_executor(self._worker, self._load_once)
+        return time.perf_counter() - began
+
+    def _load_once(self) -> None:
+        if not self._loaded:
             self._process = os.getpid()
-            self._decoder, to_free = self._open()
-            self._to_free += to_free
-        return self._decoder
-
-    def _unload(self) -> None:
-        self._decoder = None
-        _free(self._to_free)
+            self._to_free += self._open()
+            self._loaded = True
 
     def _refuse_closed(self) -> None:
         again = f"Make a new {type(self).__name__}."
@@ -120,6 +150,15 @@ class LocalModel(ABC):
                 f"{self._name} was loaded before this process was forked.",
                 hint=f"{again[:-1]} in the child, or start children with spawn.",
             )
+
+
+def _timed(completion: Completion, *, asked: float, loading: float) -> Completion:
+    """The completion with the time since it was asked for, by stage."""
+    stages: dict[str, Any] = dict(completion.seconds)
+    # What is none of the other stages is waiting for one's turn.
+    rest = time.perf_counter() - asked - loading - stages["prefill"] - stages["decode"]
+    waited = {"queue": max(0.0, rest), "load": loading}
+    return replace(completion, seconds={**stages, **waited})
 
 
 def _free(parts: list[Callable[[], None]]) -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import copy
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hetagent.engine.vocabulary import looks_special
 from hetagent.errors import MissingExtraError, ModelError, ModelFileError
-from hetagent.models.local import LocalModel
+from hetagent.models.base import Completion, Request
+from hetagent.models.local import LocalModel, Pending, Watch
 
 if TYPE_CHECKING:
-    from hetagent.engine.decode import Decoder, Logits, Path
+    from hetagent.engine.decode import Decoder
+    from hetagent.engine.steps import Logits
+    from hetagent.engine.tries import Path
 
 __all__ = ["Transformers"]
 
@@ -67,8 +72,10 @@ class Transformers(LocalModel):
         self._dtype = dtype
         self._context = context
         self._template = chat_template
+        self._decoder: Decoder | None = None
+        self._evaluator: _Evaluator | None = None
 
-    def _open(self) -> tuple[Decoder, list[Callable[[], None]]]:
+    def _open(self) -> list[Callable[[], None]]:
         import torch
 
         from hetagent.engine.chat import ChatTokenizer
@@ -82,9 +89,20 @@ class Transformers(LocalModel):
         vocabulary = _Vocabulary(tokenizer, size=model.config.get_text_config().vocab_size)
         template = self._template or tokenizer.chat_template
         chat = ChatTokenizer(vocabulary, template=template, name=self.name)
-        evaluator = _Evaluator(model, capacity=capacity, vocabulary_size=vocabulary.size)
-        decoder = Decoder(evaluator, vocabulary=vocabulary, chat=chat, name=self.name)
-        return decoder, [evaluator.close]
+        self._evaluator = _Evaluator(model, vocabulary_size=vocabulary.size)
+        self._decoder = Decoder(vocabulary=vocabulary, chat=chat, name=self.name, capacity=capacity)
+        return [self._evaluator.close]
+
+    async def _submit(self, request: Request, watch: Watch | None) -> Pending:
+        return _Call(self._worker, self._work, request, watch)
+
+    def _work(self, call: _Call) -> Completion:
+        from hetagent.engine.serial import run
+
+        assert self._decoder is not None
+        assert self._evaluator is not None
+        decoding = self._decoder.begin(call.request, watch=call.watch)
+        return run(decoding, self._evaluator, check=call.check)
 
     def _weights(self) -> tuple[Any, Any]:
         if not isinstance(self._model, str):
@@ -146,27 +164,51 @@ class _Vocabulary:
         return from_tokenizer(self._tokenizer, n_vocab=self.size, eos_token=list(end_tokens))
 
 
-class _Evaluator:
-    """One text with its key-value cache; see `hetagent.engine.decode.Evaluator`."""
+class _Call:
+    """One request on its way through the worker thread."""
 
-    def __init__(self, model: Any, *, capacity: int, vocabulary_size: int) -> None:
-        self.capacity = capacity
+    def __init__(
+        self,
+        worker: Executor,
+        work: Callable[[_Call], Completion],
+        request: Request,
+        watch: Watch | None,
+    ) -> None:
+        self.request = request
+        self.watch = watch
+        self._cancelled = threading.Event()
+        self.future: Future[Completion] = worker.submit(work, self)
+
+    def cancel(self) -> None:
+        self._cancelled.set()
+
+    def check(self) -> None:
+        from hetagent.engine.steps import Cancelled
+
+        if self._cancelled.is_set():
+            raise Cancelled
+
+
+class _Evaluator:
+    """One text with its key-value cache; see `hetagent.engine.serial.Evaluator`."""
+
+    def __init__(self, model: Any, *, vocabulary_size: int) -> None:
         self._model = model
         self._size = vocabulary_size
         self._cache: Any = None
         self._text: list[int] = []
 
-    def start(self, tokens: Sequence[int], *, fixed: int, check: Any) -> tuple[Logits, int]:
+    def start(self, tokens: Sequence[int]) -> Logits:
         """Begin a new text; nothing is kept between prompts."""
-        check()
         self._text = list(tokens)
         logits, self._cache = self._evaluate(self._text, cache=None)
-        return logits, 0
+        return logits
 
-    def extend(self, token: int) -> Logits:
-        """Append one token; logits after it, shape ``[vocabulary]``."""
-        self._text.append(token)
-        logits, self._cache = self._continue([token], before=self._text[:-1], cache=self._cache)
+    def extend(self, tokens: Sequence[int]) -> Logits:
+        """Append tokens; logits after the last, shape ``[vocabulary]``."""
+        before = self._text
+        self._text = [*before, *tokens]
+        logits, self._cache = self._continue(list(tokens), before=before, cache=self._cache)
         return logits
 
     def branch(self, paths: Sequence[Path]) -> list[Logits]:
@@ -185,9 +227,7 @@ class _Evaluator:
         # A model that returns no cache is given the whole text anew.
         if cache is None:
             return self._evaluate([*before, *new], cache=None)
-        for token in new[:-1]:
-            _, cache = self._evaluate([token], cache=cache)
-        return self._evaluate(new[-1:], cache=cache)
+        return self._evaluate(new, cache=cache)
 
     def _evaluate(self, tokens: list[int], *, cache: Any) -> tuple[Logits, Any]:
         import torch

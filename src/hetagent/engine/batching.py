@@ -1,0 +1,331 @@
+"""One evaluation of many jobs: which of their tokens go into the batch, and who gets which logits.
+
+A job's sequence is a fork of its skill's prefix. A choice evaluates the rest of its prompt and its
+whole trie at once: the tokens of the prompt belong to the sequences of all branches, and those of a
+branch to the sequences of the leaves below them, so that everything shared is evaluated once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hetagent.engine.context import Batch, LlamaContext
+from hetagent.engine.jobs import Job
+from hetagent.engine.prefix_store import PrefixStore
+from hetagent.engine.prefixes import Prefix, PrefixCache, PrefixKey
+from hetagent.engine.space import Space
+from hetagent.engine.steps import END
+from hetagent.engine.tries import Group, Trie
+from hetagent.errors import HetagentError, ModelError
+
+__all__ = ["Batcher", "Limits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How a batch may be composed.
+
+    Attributes:
+        batch: Tokens in one evaluation.
+        chunk: Of them, tokens of a long prompt where other jobs are waiting.
+        leaves: Branches of one job looked at in one evaluation.
+        joins: Whether a token may belong to several sequences (not where the model is recurrent).
+    """
+
+    batch: int
+    chunk: int
+    leaves: int
+    joins: bool
+
+
+@dataclass(slots=True)
+class _Planned:
+    """A job's part of the batch."""
+
+    job: Job
+    first: int
+    """Row of its first logits."""
+    places: list[int] = field(default_factory=list)
+    completes: bool = False
+    """Whether all of its step is evaluated then."""
+
+
+class Batcher:
+    """Evaluates jobs in one context.
+
+    Args:
+        context: The KV cache.
+        space: What is left in it.
+        limits: How batches are composed.
+        store: Where prefixes are stored between processes; ``None`` for nowhere.
+    """
+
+    def __init__(
+        self, context: LlamaContext, *, space: Space, limits: Limits, store: PrefixStore | None
+    ) -> None:
+        self._context = context
+        self._space = space
+        self._limits = limits
+        self._store = store
+        self._batch = Batch(limits.batch)
+        self.prefixes = PrefixCache(context, space)
+        self.evaluated = 0
+
+    def evaluate(self, jobs: Sequence[Job]) -> list[Job] | None:
+        """Evaluate one batch of jobs with the same adapters, the first of them first.
+
+        Returns:
+            The jobs that are finished now, also those that failed; ``None`` where there is no
+            room for any of them.
+        """
+        self._batch.clear()
+        lacking: dict[PrefixKey, Prefix] = {}
+        planned: list[_Planned] = []
+        for job in jobs:
+            if not self._batch.room:
+                break
+            prefix = self._prefix_of(job)
+            if prefix is not None and not prefix.complete:
+                lacking[prefix.key] = prefix
+            elif self._is_open(job, prefix):
+                plan = self._plan(job)
+                if plan is not None:
+                    planned.append(plan)
+        grown = [(prefix, self._plan_prefix(prefix)) for prefix in lacking.values()]
+        if not self._batch.count:
+            return None
+        self._context.use_adapters(jobs[0].adapters)
+        try:
+            self._context.submit(self._batch)
+        except ModelError as error:
+            return self._fail(jobs, list(lacking.values()), error)
+        self.evaluated += self._batch.count
+        for plan in planned:
+            if plan.completes and plan.job.step is not None:
+                plan.job.step.meanwhile()
+        logits = self._context.logits(self._batch)
+        for prefix, count in grown:
+            prefix.done += count
+            if prefix.complete and self._store is not None:
+                self._store.put(prefix.key, self._context.save(prefix.sequence))
+        finished = []
+        for plan in planned:
+            rows = logits[plan.first : plan.first + len(plan.places)]
+            if not self._read(plan, rows):
+                self.close(plan.job)
+                finished.append(plan.job)
+        return finished
+
+    def preempt(self, job: Job) -> None:
+        """Take a job's cells; what it has is evaluated again when its turn comes."""
+        self._drop_branches(job, keep=0)
+        if job.sequence is not None:
+            self._context.drop(job.sequence)
+            self._space.give(len(job.text))
+            self._space.give_sequences([job.sequence])
+            job.sequence = None
+        job.todo[:0] = job.text
+        job.length -= len(job.text)
+        job.text = []
+        if job.prefix is not None:
+            job.prefix.users -= 1
+            job.prefix = None
+
+    def close(self, job: Job) -> None:
+        """Free all that a job has."""
+        self.preempt(job)
+
+    def _prefix_of(self, job: Job) -> Prefix | None:
+        """The job's prefix, perhaps only begun; ``None`` where it has none, or there is no room."""
+        if job.prefix is None and job.decoding.fixed:
+            prefix = self.prefixes.get(job.prefix_key)
+            if prefix is None:
+                prefix = self._new_prefix(job.prefix_key)
+            if prefix is None:
+                return None
+            prefix.users += 1
+            job.prefix = prefix
+            if job.began is None:
+                job.began = time.perf_counter()
+                job.cached = prefix.done
+        return job.prefix
+
+    def _new_prefix(self, key: PrefixKey) -> Prefix | None:
+        prefix = self.prefixes.add(key)
+        if prefix is not None and self._store is not None:
+            data = self._store.get(key)
+            if data is not None and self._context.restore(prefix.sequence, data):
+                prefix.done = len(prefix.tokens)
+        return prefix
+
+    def _is_open(self, job: Job, prefix: Prefix | None) -> bool:
+        """Whether a job has a sequence of its own, or can be given one."""
+        if job.sequence is not None:
+            return True
+        if job.decoding.fixed and prefix is None:
+            return False
+        if not self.prefixes.make_room(cells=1, sequences=1):
+            return False
+        job.sequence = self._space.take_sequences(1)[0]
+        if prefix is not None:
+            self._context.fork(prefix.sequence, job.sequence)
+        if job.began is None:
+            job.began = time.perf_counter()
+        return True
+
+    def _plan_prefix(self, prefix: Prefix) -> int:
+        """Append the next tokens of a prefix; how many."""
+        most = self._limits.chunk if self._batch.count else self._batch.room
+        tokens = prefix.tokens[prefix.done : prefix.done + min(most, self._batch.room)]
+        self._batch.add_run(tokens, prefix.done, [prefix.sequence])
+        return len(tokens)
+
+    def _plan(self, job: Job) -> _Planned | None:
+        """Append a job's next tokens; ``None`` where it has to wait for the next batch."""
+        assert job.step is not None
+        groups = self._groups(job)
+        plan = _Planned(job, first=self._batch.outputs)
+        if not job.todo:
+            return self._plan_group(plan, groups)
+        if groups and self._limits.joins and self._fits(job, groups[0]):
+            self._plan_text(plan, len(job.todo), self._branch(job, groups[0]))
+            self._append_group(plan, groups[0])
+            plan.completes = len(groups) == 1
+            return plan
+        wanted = len(job.todo) + (len(groups[0].nodes) if groups and self._limits.joins else 0)
+        if self._batch.count and self._batch.room < wanted <= self._batch.size:
+            return None
+        count = min(len(job.todo), self._batch.room)
+        if count < len(job.todo) and self._batch.count:
+            count = min(count, self._limits.chunk)
+        if not self.prefixes.make_room(cells=count, sequences=0):
+            return None
+        self._plan_text(plan, count, [])
+        plan.completes = not job.todo and not groups
+        return plan
+
+    def _plan_group(self, plan: _Planned, groups: Sequence[Group]) -> _Planned | None:
+        """Append one part of a trie after a text that is evaluated already."""
+        job = plan.job
+        group = groups[job.group]
+        if len(group.nodes) > self._batch.room and self._batch.count:
+            return None
+        if not self.prefixes.make_room(cells=len(group.nodes), sequences=group.leaves):
+            return None
+        self._branch(job, group)
+        self._append_group(plan, group)
+        plan.completes = job.group == len(groups) - 1
+        return plan
+
+    def _groups(self, job: Job) -> Sequence[Group]:
+        trie = job.step.trie if job.step is not None else None
+        if trie is None or not trie.tokens:
+            return ()
+        leaves = self._limits.leaves if self._limits.joins else 1
+        left = self._space.cells - job.length - len(job.todo)
+        return trie.groups(leaves=leaves, nodes=min(self._limits.batch // 2, left))
+
+    def _fits(self, job: Job, group: Group) -> bool:
+        tokens = len(job.todo) + len(group.nodes)
+        return tokens <= self._batch.room and self.prefixes.make_room(
+            cells=tokens, sequences=group.leaves
+        )
+
+    def _branch(self, job: Job, group: Group) -> list[int]:
+        """Fork the job's sequence once for every leaf of a part of its trie."""
+        sequences = self._space.take_sequences(group.leaves)
+        for sequence in sequences:
+            self._context.fork(job.sequence or 0, sequence)
+        job.branches = [(sequence, group) for sequence in sequences]
+        return sequences
+
+    def _plan_text(self, plan: _Planned, count: int, branches: list[int]) -> None:
+        job = plan.job
+        tokens = job.todo[:count]
+        self._space.take(count)
+        self._batch.add_run(tokens, job.length, [job.sequence or 0, *branches])
+        job.text += tokens
+        job.length += count
+        del job.todo[:count]
+        if not job.todo:
+            self._batch.want_last()
+            plan.places.append(END)
+
+    def _append_group(self, plan: _Planned, group: Group) -> None:
+        job = plan.job
+        trie = job.step.trie if job.step is not None else None
+        assert trie is not None
+        self._space.take(len(group.nodes))
+        wanted = set(group.wanted)
+        for node, members in zip(group.nodes, group.members, strict=True):
+            self._batch.add(
+                trie.tokens[node],
+                job.length + trie.depths[node] - 1,
+                [job.branches[member][0] for member in members],
+                wanted=node in wanted,
+            )
+        plan.places += group.wanted
+
+    def _read(self, plan: _Planned, logits: object) -> bool:
+        """Hand a job its logits, and go on with it; whether it goes on."""
+        job = plan.job
+        step = job.step
+        assert step is not None
+        try:
+            if plan.places:
+                step.read(plan.places, logits)  # type: ignore[arg-type]
+            if END in plan.places and job.prefilled is None:
+                job.prefilled = time.perf_counter()
+            if not plan.completes:
+                if job.branches:
+                    self._drop_branches(job, keep=0)
+                    job.group += 1
+                return True
+            if not job.advance():
+                return False
+        except HetagentError as error:
+            job.future.set_exception(error)
+            return False
+        self._keep(job, step.trie)
+        return True
+
+    def _keep(self, job: Job, trie: Trie | None) -> None:
+        """Let the path that was chosen in a trie become part of the text, evaluated as it is."""
+        depth = 0
+        step = job.step
+        if job.branches and trie is not None and step is not None and step.kept != END:
+            group = job.branches[0][1]
+            if step.kept in group.nodes:
+                depth = trie.depths[step.kept]
+                leaf = group.members[group.nodes.index(step.kept)][0]
+                end = job.length + depth
+                self._context.fork(
+                    job.branches[leaf][0], job.sequence or 0, start=job.length, end=end
+                )
+                job.text += job.todo[:depth]
+                job.length += depth
+                del job.todo[:depth]
+        self._drop_branches(job, keep=depth)
+
+    def _drop_branches(self, job: Job, *, keep: int) -> None:
+        if job.branches:
+            sequences = [sequence for sequence, _ in job.branches]
+            for sequence in sequences:
+                self._context.drop(sequence)
+            self._space.give(len(job.branches[0][1].nodes) - keep)
+            self._space.give_sequences(sequences)
+            job.branches = []
+
+    def _fail(
+        self, jobs: Sequence[Job], prefixes: Sequence[Prefix], error: ModelError
+    ) -> list[Job]:
+        """Nothing is known of what was in the batch, so none of it is kept."""
+        for job in jobs:
+            self.close(job)
+            job.future.set_exception(error)
+        for prefix in prefixes:
+            if not prefix.users:
+                self.prefixes.remove(prefix)
+        return list(jobs)

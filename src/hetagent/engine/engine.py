@@ -1,0 +1,174 @@
+"""A loaded model with its KV cache and scheduler, shared by all that ask for the same."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hetagent.engine.batching import Batcher, Limits
+from hetagent.engine.context import SEQUENCES, ContextOptions, LlamaContext
+from hetagent.engine.identity import build_identity, cpu_identity, file_identity
+from hetagent.engine.llama import LlamaVocabulary, LlamaWeights
+from hetagent.engine.prefix_store import PrefixStore
+from hetagent.engine.probe import require
+from hetagent.engine.scheduler import Scheduler
+from hetagent.engine.space import Space
+from hetagent.errors import ModelError
+
+__all__ = ["Engine", "EngineOptions", "acquire", "release"]
+
+# Branches of one choice that are looked at in one evaluation.
+_LEAVES = 96
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What two models must agree on to share an engine.
+
+    Attributes:
+        path: The GGUF file.
+        gpu_layers: Layers to keep on the GPU; -1 for all.
+        capacity: Tokens of one prompt and its answer; at most what the model was trained for.
+        parallel: Requests under way at once.
+        queue: Requests that may wait.
+        context: How the KV cache is made.
+        store: Folder of stored prefixes; ``None`` for none.
+    """
+
+    path: Path
+    gpu_layers: int
+    capacity: int
+    parallel: int
+    queue: int
+    context: ContextOptions
+    store: Path | None
+
+
+class Engine:
+    """Weights, vocabulary, KV cache and scheduler of one model.
+
+    Args:
+        options: What to load, and how.
+
+    Raises:
+        ModelError: It cannot be loaded.
+    """
+
+    def __init__(self, options: EngineOptions) -> None:
+        extra_buffers = require(options.path, gpu_layers=options.gpu_layers)
+        self._weights = LlamaWeights(
+            options.path, gpu_layers=options.gpu_layers, extra_buffers=extra_buffers
+        )
+        self.capacity = min(options.capacity, self._weights.context_length)
+        try:
+            self._context = LlamaContext(self._weights, options.context)
+        except ModelError:
+            self._weights.close()
+            raise
+        self.vocabulary = LlamaVocabulary(self._weights)
+        self.template = self._weights.template
+        space = Space(cells=options.context.cells, sequences=SEQUENCES)
+        limits = Limits(
+            batch=options.context.batch,
+            chunk=max(1, options.context.batch // 2),
+            leaves=_LEAVES,
+            joins=not self._weights.recurrent,
+        )
+        store = self._store(options, extra_buffers) if options.store is not None else None
+        batcher = Batcher(self._context, space=space, limits=limits, store=store)
+        self.scheduler = Scheduler(
+            batcher, space=space, parallel=options.parallel, queue=options.queue
+        )
+
+    def adapters(self, scales: Sequence[tuple[Path, float]]) -> tuple[tuple[Any, float], ...]:
+        """Load LoRA adapters.
+
+        Raises:
+            ModelFileError: One is not for this model.
+        """
+        return tuple((self._weights.load_adapter(path), scale) for path, scale in scales)
+
+    def close(self) -> None:
+        """Finish the requests that were taken, and free everything."""
+        self.scheduler.close()
+        self._context.close()
+        self._weights.close()
+
+    def _store(self, options: EngineOptions, extra_buffers: bool) -> PrefixStore:
+        def name_adapters(adapters: Any) -> Any:
+            paths = self._weights.adapter_paths
+            return [[file_identity(paths[pointer]), scale] for pointer, scale in adapters]
+
+        context = options.context
+        model = {
+            "build": build_identity(),
+            "cpu": cpu_identity(),
+            "weights": file_identity(options.path),
+            "gpu_layers": options.gpu_layers,
+            "extra_buffers": extra_buffers,
+            "flash_attention": context.flash_attention,
+            "kv_type": context.kv_type,
+        }
+        assert options.store is not None
+        return PrefixStore(options.store, model=model, name_adapters=name_adapters)
+
+
+class _Shared:
+    """An engine, and how many use it; loaded by the first."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.users = 0
+        self.engine: Engine | None = None
+
+
+_registry: dict[tuple[int, EngineOptions], _Shared] = {}
+_registry_lock = threading.Lock()
+
+
+def acquire(options: EngineOptions) -> Engine:
+    """The engine of some options, loaded if nobody uses it yet; `release` it after use.
+
+    Raises:
+        ModelError: It cannot be loaded.
+    """
+    # A forked child has the parent's memory but none of its threads.
+    key = (os.getpid(), options)
+    with _registry_lock:
+        shared = _registry.setdefault(key, _Shared())
+        shared.users += 1
+    try:
+        with shared.lock:
+            if shared.engine is None:
+                shared.engine = Engine(options)
+            return shared.engine
+    except BaseException:
+        _leave(key)
+        raise
+
+
+def release(options: EngineOptions) -> None:
+    """Give an engine back; the last user's call closes it."""
+    shared = _leave((os.getpid(), options))
+    if shared is not None:
+        with shared.lock:
+            if shared.engine is not None:
+                shared.engine.close()
+                shared.engine = None
+
+
+def _leave(key: tuple[int, EngineOptions]) -> _Shared | None:
+    """Count a user less; what is left to close, if it was the last."""
+    with _registry_lock:
+        shared = _registry.get(key)
+        if shared is None:
+            return None  # of the parent process
+        shared.users -= 1
+        if shared.users:
+            return None
+        del _registry[key]
+        return shared

@@ -1,0 +1,100 @@
+"""The fixed parts of prompts, kept in the KV cache until there is no more room."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+from hetagent.engine.context import LlamaContext
+from hetagent.engine.space import Space
+
+__all__ = ["Prefix", "PrefixCache", "PrefixKey"]
+
+PrefixKey = tuple[Any, tuple[int, ...]]
+"""The adapters a prefix is evaluated with, and its tokens."""
+
+
+class Prefix:
+    """The fixed part of a skill's prompt, as a sequence in the cache.
+
+    Attributes:
+        key: What it is known by.
+        sequence: Its sequence.
+        done: How many of its tokens are evaluated.
+        users: Jobs that were forked, or wait to be forked, from it.
+        fresh: Whether it was evaluated in this process and not stored yet.
+    """
+
+    __slots__ = ("done", "fresh", "key", "sequence", "users")
+
+    def __init__(self, key: PrefixKey, *, sequence: int) -> None:
+        self.key = key
+        self.sequence = sequence
+        self.done = 0
+        self.users = 0
+        self.fresh = False
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """Its tokens."""
+        return self.key[1]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of it is evaluated."""
+        return self.done == len(self.key[1])
+
+
+class PrefixCache:
+    """All prefixes in one context.
+
+    Args:
+        context: Where they are.
+        space: What is left there.
+    """
+
+    def __init__(self, context: LlamaContext, space: Space) -> None:
+        self._context = context
+        self._space = space
+        self._prefixes: OrderedDict[PrefixKey, Prefix] = OrderedDict()
+        self.evicted = 0
+
+    def __len__(self) -> int:
+        return len(self._prefixes)
+
+    def __iter__(self) -> Iterator[Prefix]:
+        return iter(self._prefixes.values())
+
+    def get(self, key: PrefixKey) -> Prefix | None:
+        """A prefix that is there, complete or not; it becomes the most recently used."""
+        found = self._prefixes.get(key)
+        if found is not None:
+            self._prefixes.move_to_end(key)
+        return found
+
+    def add(self, key: PrefixKey) -> Prefix | None:
+        """Make room for a prefix, also for all of its tokens; ``None`` where there is none."""
+        if not self.make_room(cells=len(key[1]), sequences=1):
+            return None
+        self._space.take(len(key[1]))
+        prefix = Prefix(key, sequence=self._space.take_sequences(1)[0])
+        self._prefixes[key] = prefix
+        return prefix
+
+    def make_room(self, *, cells: int, sequences: int) -> bool:
+        """Evict what nobody uses, as far as is needed; whether there is room now."""
+        while self._space.free_cells < cells or self._space.free_sequences < sequences:
+            idle = next((one for one in self._prefixes.values() if not one.users), None)
+            if idle is None:
+                return False
+            self.remove(idle)
+            self.evicted += 1
+        return True
+
+    def remove(self, prefix: Prefix) -> None:
+        """Forget a prefix that nobody uses."""
+        del self._prefixes[prefix.key]
+        self._context.drop(prefix.sequence)
+        self._space.give(len(prefix.tokens))
+        self._space.give_sequences([prefix.sequence])

@@ -1,0 +1,259 @@
+"""Continuous batching: jobs from any thread, evaluated together by the one thread that decodes.
+
+Between two evaluations new jobs join and finished or cancelled ones leave. Jobs are admitted in
+turn from every skill, so that a flood of one does not keep the others waiting. An evaluation takes
+one set of adapters; the set that most jobs wait for goes first, unless others waited too long.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from hetagent.engine.batching import Batcher
+from hetagent.engine.jobs import FairQueue, Job
+from hetagent.engine.space import Space
+from hetagent.engine.steps import Cancelled
+from hetagent.errors import HetagentError, ModelError
+
+__all__ = ["Scheduler", "Stats"]
+
+_log = logging.getLogger("hetagent")
+
+# Callers that got their answers mostly ask again at once; waiting for them fills the next batch.
+_LINGER_S = 0.002
+_LINGER_SHARE = 0.05
+# Evaluations of other adapters that a job waits through at most, for each set of adapters.
+_PATIENCE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What an engine does, at one moment.
+
+    Attributes:
+        active: Jobs under way.
+        waiting: Jobs that wait to be admitted.
+        prefixes: Prefixes in the KV cache.
+        evicted: Prefixes that left it since the start, to make room.
+        preempted: Jobs that had to give up their cells since the start.
+        kv_used: Tokens in the KV cache.
+        kv_peak: The most there have been.
+        kv_size: The most there can be.
+        evaluations: Batches since the start.
+        evaluated: Tokens in them.
+    """
+
+    active: int
+    waiting: int
+    prefixes: int
+    evicted: int
+    preempted: int
+    kv_used: int
+    kv_peak: int
+    kv_size: int
+    evaluations: int
+    evaluated: int
+
+
+class Scheduler:
+    """Runs jobs on a batcher.
+
+    Args:
+        batcher: What evaluates.
+        space: Its cells.
+        parallel: Jobs under way at once.
+        queue: Jobs that may wait; further ones are turned away.
+    """
+
+    def __init__(self, batcher: Batcher, *, space: Space, parallel: int, queue: int) -> None:
+        self._batcher = batcher
+        self._space = space
+        self._parallel = parallel
+        self._queue = queue
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hetagent-engine")
+        # Shared between threads, under the lock:
+        self._changed = threading.Condition()
+        self._incoming: deque[Job] = deque()
+        self._turned_away: deque[Future[None]] = deque()
+        self._serving = False
+        self._closed = False
+        # The serving thread's own:
+        self._waiting = FairQueue()
+        self._active: list[Job] = []
+        self._evaluations = 0
+        self._preempted = 0
+
+    def submit(self, job: Job) -> Future[None] | None:
+        """Take a job, or turn it away.
+
+        Returns:
+            ``None`` where it is taken; otherwise what is done once it is worth trying again.
+
+        Raises:
+            ModelError: The engine is closed.
+        """
+        with self._changed:
+            if self._closed:
+                raise ModelError("The engine is closed.", hint="Make a new model.")
+            if len(self._incoming) + len(self._waiting) >= self._queue:
+                again: Future[None] = Future()
+                self._turned_away.append(again)
+                return again
+            job.future.set_running_or_notify_cancel()
+            self._incoming.append(job)
+            if self._serving:
+                self._changed.notify()
+            else:
+                self._serving = True
+                self._executor.submit(self._serve)
+            return None
+
+    def stats(self) -> Stats:
+        """What it does now."""
+        return Stats(
+            active=len(self._active),
+            waiting=len(self._incoming) + len(self._waiting),
+            prefixes=len(self._batcher.prefixes),
+            evicted=self._batcher.prefixes.evicted,
+            preempted=self._preempted,
+            kv_used=self._space.used,
+            kv_peak=self._space.peak,
+            kv_size=self._space.cells,
+            evaluations=self._evaluations,
+            evaluated=self._batcher.evaluated,
+        )
+
+    def close(self) -> None:
+        """Finish the jobs that were taken, and stop."""
+        with self._changed:
+            self._closed = True
+        self._executor.shutdown(wait=True)
+
+    def _serve(self) -> None:
+        """Evaluate until there is nothing left to do."""
+        finished = 0
+        seconds = 0.0
+        while True:
+            self._collect(expected=finished, patience=min(_LINGER_S, _LINGER_SHARE * seconds))
+            with self._changed:
+                if not self._active and not self._waiting and not self._incoming:
+                    self._serving = False
+                    return
+            began = time.perf_counter()
+            try:
+                finished = self._step()
+            except Exception as error:
+                finished = self._give_up(error)
+            seconds = time.perf_counter() - began
+
+    def _collect(self, *, expected: int, patience: float) -> None:
+        """Take in new jobs, waiting a moment for as many as have just left."""
+        deadline = time.perf_counter() + patience
+        with self._changed:
+            while len(self._incoming) < expected and not self._closed:
+                left = deadline - time.perf_counter()
+                if left <= 0 or not self._changed.wait(left):
+                    break
+            while self._incoming:
+                self._waiting.put(self._incoming.popleft())
+            room = self._queue - len(self._waiting)
+            woken = [self._turned_away.popleft() for _ in range(min(room, len(self._turned_away)))]
+        for again in woken:
+            if again.set_running_or_notify_cancel():
+                again.set_result(None)
+
+    def _step(self) -> int:
+        """Evaluate once; how many jobs are over."""
+        over = self._drop_cancelled()
+        while self._waiting and len(self._active) < self._parallel:
+            job = self._waiting.take()
+            job.turn = self._evaluations
+            if self._start(job):
+                self._active.append(job)
+            else:
+                over += 1
+        if not self._active:
+            return over
+        jobs = self._next_jobs()
+        finished = self._batcher.evaluate(jobs)
+        if finished is None:
+            return over + self._make_way(jobs)
+        self._evaluations += 1
+        if finished:
+            gone = set(map(id, finished))
+            self._active = [job for job in self._active if id(job) not in gone]
+        for job in jobs:
+            job.turn = self._evaluations
+        return over + len(finished)
+
+    def _start(self, job: Job) -> bool:
+        try:
+            return job.advance()
+        except HetagentError as error:
+            job.future.set_exception(error)
+            return False
+
+    def _next_jobs(self) -> Sequence[Job]:
+        """The jobs of one set of adapters, those that waited longest first."""
+        groups: dict[Any, list[Job]] = {}
+        for job in self._active:
+            groups.setdefault(job.adapters, []).append(job)
+        if len(groups) == 1:
+            chosen = self._active
+        else:
+            longest = min(groups.values(), key=lambda jobs: min(job.turn for job in jobs))
+            waited = self._evaluations - min(job.turn for job in longest)
+            overdue = waited > _PATIENCE * len(groups)
+            chosen = longest if overdue else max(groups.values(), key=len)
+        return sorted(chosen, key=lambda job: job.turn)
+
+    def _make_way(self, jobs: Sequence[Job]) -> int:
+        """Nothing fits: take the cells of the job that began last; how many jobs failed."""
+        others = [job for job in self._active if job is not jobs[0] and job.holds_cells]
+        if others:
+            self._batcher.preempt(others[-1])
+            self._preempted += 1
+            return 0
+        return self._fail_all(
+            [jobs[0]],
+            ModelError(
+                "The KV cache has no room for a request that should fit.",
+                hint="Ask for a larger kv_tokens=.",
+            ),
+        )
+
+    def _drop_cancelled(self) -> int:
+        gone = self._waiting.remove_cancelled() if self._waiting else []
+        under_way = [job for job in self._active if job.cancelled]
+        for job in under_way:
+            self._batcher.close(job)
+            self._active.remove(job)
+        for job in [*gone, *under_way]:
+            job.decoding.answer.close()
+            job.future.set_exception(Cancelled())
+        return len(gone) + len(under_way)
+
+    def _give_up(self, error: Exception) -> int:
+        """A fault of the engine itself: every job under way fails, and later ones are served."""
+        _log.error("The engine failed", exc_info=error)
+        problem = ModelError(
+            f"The engine failed: {type(error).__name__}: {error}",
+            hint="This is a fault of hetagent; the log has its traceback.",
+        )
+        problem.__cause__ = error
+        return self._fail_all(list(self._active), problem)
+
+    def _fail_all(self, jobs: Sequence[Job], error: ModelError) -> int:
+        for job in jobs:
+            self._batcher.close(job)
+            self._active.remove(job)
+            if not job.future.done():
+                job.future.set_exception(error)
+        return len(jobs)

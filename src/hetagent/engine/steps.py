@@ -1,0 +1,59 @@
+"""What an answer in the making asks of whoever evaluates tokens, and what it is given back.
+
+An answer is a generator of steps. Each step names the tokens to evaluate next and the function that
+reads the logits; nothing here knows how tokens are evaluated, so that one sequence without a cache
+(`hetagent.engine.serial`) and many in a batch (`hetagent.engine.scheduler`) serve the same answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hetagent.engine.tries import Trie
+
+__all__ = ["END", "Answer", "Cancelled", "Logits", "Step"]
+
+Logits = npt.NDArray[np.float32]
+
+END = -1
+"""The place at the end of the text, among the nodes of a trie."""
+
+
+class Cancelled(Exception):  # noqa: N818 - a signal between threads, never seen by users
+    """The caller no longer wants the answer."""
+
+
+def _nothing() -> None:
+    return None
+
+
+@dataclass(slots=True)
+class Step:
+    """Tokens to evaluate, and who reads the logits.
+
+    Attributes:
+        append: Tokens that extend the text.
+        read: Called once for every evaluation that holds wanted places: with those places (`END`,
+            or positions in ``trie.wanted``), and their logits, shape ``[places, vocabulary]``,
+            which are only valid during the call.
+        trie: Continuations of the extended text to look at; they do not become part of it.
+        reads_end: Whether the logits after the extended text are wanted.
+        kept: Node of the previous step's trie whose path ``append`` begins with, and which need
+            not be evaluated again where it is still there; `END` for none.
+        meanwhile: Work that needs no logits, done while they are computed.
+    """
+
+    append: Sequence[int]
+    read: Callable[[Sequence[int], Logits], None]
+    trie: Trie | None = None
+    reads_end: bool = True
+    kept: int = END
+    meanwhile: Callable[[], None] = field(default=_nothing)
+
+
+Answer = Generator[Step, None, dict[str, Any]]
