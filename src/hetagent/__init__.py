@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from hetagent import errors
 from hetagent.errors import HetagentError, NoAnswerError
-from hetagent.models.base import Completion, Message, Model, Request, Token
+from hetagent.field_stream import AsyncFieldStream, FieldStream
+from hetagent.models.base import Completion, Message, Model, Request, StreamingModel, Token
 from hetagent.models.litellm import LiteLLM
 from hetagent.models.llamacpp import LlamaCpp
 from hetagent.models.scripted import Answer, Scripted
 from hetagent.models.transformers import Transformers
 from hetagent.orchestrator import Orchestrator
 from hetagent.outcome import Call, Draft, FieldOutcome, Outcome, Reason, ServedBy, Usage
-from hetagent.policy import Decision, Policy, Scored, Threshold
+from hetagent.policy import Decision, EarlyPolicy, Policy, Scored, Threshold
 from hetagent.schema import OutputType
 from hetagent.skill import Skill, skill
 from hetagent.tools import ToolCall, tools
 
 __all__ = [
     "Answer",
+    "AsyncFieldStream",
     "Call",
     "Completion",
     "Decision",
     "Draft",
+    "EarlyPolicy",
     "FieldOutcome",
+    "FieldStream",
     "HetagentError",
     "LiteLLM",
     "LlamaCpp",
@@ -39,6 +43,7 @@ __all__ = [
     "Scripted",
     "ServedBy",
     "Skill",
+    "StreamingModel",
     "Threshold",
     "Token",
     "ToolCall",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from hetagent import telemetry
 from hetagent.attempt import Attempt
-from hetagent.confidence import Score
+from hetagent.confidence import FieldScore, Score
 from hetagent.errors import HetagentError, OutputError
 from hetagent.escalation import FieldQuestion
 from hetagent.models.base import Request
@@ -17,7 +17,7 @@ from hetagent.outcome import Call, Draft, FieldOutcome, Outcome, Reason
 from hetagent.policy import Decision
 from hetagent.skill import Skill
 
-__all__ = ["Assembly", "nothing"]
+__all__ = ["Assembly", "field_outcome", "nothing"]
 
 R = TypeVar("R")
 
@@ -31,14 +31,18 @@ class Assembly(Generic[R]):
         request: What its models are asked.
         trace_id: 32 hexadecimal digits.
         began: When it began, on the clock of `time.perf_counter`.
-        calls: The model calls made so far.
+        calls: The model calls made so far, each with when it began.
     """
 
     skill: Skill[Any, R]
     request: Request
     trace_id: str
     began: float = field(default_factory=time.perf_counter)
-    calls: list[Call] = field(default_factory=list)
+    calls: list[tuple[float, Call]] = field(default_factory=list)
+
+    def note(self, call: Call, *, began: float) -> None:
+        """Add a model call that ended."""
+        self.calls.append((began, call))
 
     def accepted(self, attempt: Attempt) -> Outcome[R]:
         """The SLM's answer was sure enough."""
@@ -66,24 +70,36 @@ class Assembly(Generic[R]):
         )
 
     def merged(
-        self, question: FieldQuestion, decision: Decision, *, draft: Attempt, attempt: Attempt
+        self,
+        answers: Sequence[tuple[FieldQuestion, Attempt]],
+        decision: Decision,
+        *,
+        draft: Attempt,
     ) -> Outcome[R] | None:
         """The SLM's draft with the LLM's fields; ``None`` where together they are not valid."""
+        merged = draft.json
+        given: dict[str, FieldOutcome] = {}
+        for question, attempt in answers:
+            merged = question.merge(merged, attempt.json)
+            given |= _field_outcomes(attempt.score, "llm")
         try:
-            value = self.skill.output.parse_json(question.merge(draft.json, attempt.json))
+            value = self.skill.output.parse_json(merged)
         except OutputError:
             return None
-        kept = _field_outcomes(draft.score, "slm")
-        given = _field_outcomes(attempt.score, "llm")
-        fields = {path: one for path, one in kept.items() if not question.covers(path)} | given
+        drafted = _field_outcomes(draft.score, "slm")
+        asked = [question for question, _ in answers]
+        kept = {p: one for p, one in drafted.items() if not any(q.covers(p) for q in asked)}
+        fields = kept | given
         # In the order of the draft, as far as it has them.
-        fields = {path: fields[path] for path in dict.fromkeys([*kept, *given]) if path in fields}
+        fields = {
+            path: fields[path] for path in dict.fromkeys([*drafted, *given]) if path in fields
+        }
         return self._escalated(
             decision,
             draft,
             value=value,
             confidence=_product(fields),
-            served_by="both",
+            served_by="both" if kept else "llm",
             fields=fields,
         )
 
@@ -108,7 +124,7 @@ class Assembly(Generic[R]):
             skill=self.skill.name,
             trace_id=self.trace_id,
             seconds=time.perf_counter() - self.began,
-            calls=tuple(self.calls),
+            calls=tuple(call for _, call in sorted(self.calls, key=lambda one: one[0])),
             **facts,
         )
 
@@ -139,9 +155,14 @@ def _product(fields: Mapping[str, FieldOutcome]) -> float | None:
     return product
 
 
+def field_outcome(scored: FieldScore, by: Literal["slm", "llm"]) -> FieldOutcome:
+    """A field as an outcome reports it."""
+    return FieldOutcome(scored.value, scored.confidence, by, scored.outside)
+
+
 def _field_outcomes(scored: Score | None, by: Literal["slm", "llm"]) -> dict[str, FieldOutcome]:
     fields = scored.fields if scored is not None else {}
-    return {path: FieldOutcome(s.value, s.confidence, by, s.outside) for path, s in fields.items()}
+    return {path: field_outcome(one, by) for path, one in fields.items()}
 
 
 def _draft(attempt: Attempt | None) -> Draft | None:

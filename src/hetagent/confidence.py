@@ -19,15 +19,16 @@ Malinin and Gales 2021, "Uncertainty Estimation in Autoregressive Structured Pre
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from hetagent.models.base import Completion, Token
 from hetagent.schema import OutputType
-from hetagent.spans import Span, field_at, spans
+from hetagent.spans import Span, spans
 
-__all__ = ["FieldScore", "Score", "score"]
+__all__ = ["FieldScore", "Ledger", "Score", "free_tokens", "joint", "score"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +79,59 @@ def score(completion: Completion, output: OutputType[Any]) -> Score:
     leaves = [span for span in tree if span.path and span.is_leaf]
     if completion.tokens is None:
         return Score(None, None, {s.path: FieldScore(s.value, None, None) for s in leaves})
-    by_path: dict[str, list[Token]] = {}
-    free = list(free_tokens(completion.tokens))
-    for offset, token in free:
-        by_path.setdefault(field_at(tree, offset), []).append(token)
-    fields = {span.path: _field(span, by_path.get(span.path, [])) for span in leaves}
-    # Lists decide their length between their items; such a decision is a field of its own.
+    ledger = Ledger()
+    tokens = []
+    for offset, token in free_tokens(completion.tokens):
+        ledger.add(offset, token)
+        tokens.append(token)
+    # Inner values take theirs before what holds them.
+    for span in sorted(tree, key=lambda one: one.end):
+        ledger.claim(span)
+    fields = {span.path: ledger.score(span) for span in leaves}
     for span in tree:
-        if span.path and not span.is_leaf and span.path in by_path:
-            fields[span.path] = _field(span, by_path[span.path])
-    tokens = [token for _, token in free]
-    return Score(_probability(tokens), _outside(tokens), fields)
+        if span.path and not span.is_leaf and ledger.decides(span.path):
+            fields[span.path] = ledger.score(span)
+    confidence, outside = joint(tokens)
+    return Score(confidence, outside, fields)
 
 
-def free_tokens(tokens: tuple[Token, ...]) -> Iterator[tuple[int, Token]]:
+class Ledger:
+    """Which free tokens belong to which field.
+
+    Tokens are added in order; a value takes its own once it is complete, inner ones first. What
+    the bytes between values decide is of the object or list around them, such as a list's length.
+    The byte behind a number ends it, and so belongs to it.
+    """
+
+    def __init__(self) -> None:
+        self._offsets: list[int] = []
+        self._tokens: list[Token] = []
+        self._by_path: dict[str, list[Token]] = {}
+
+    def add(self, offset: int, token: Token) -> None:
+        """Note a free token and the offset of its first free byte."""
+        self._offsets.append(offset)
+        self._tokens.append(token)
+
+    def claim(self, span: Span) -> None:
+        """Give a value the tokens within it that nobody has taken."""
+        end = span.end + 1 if _is_number(span.value) else span.end
+        first = bisect_left(self._offsets, span.start)
+        last = bisect_left(self._offsets, end, first)
+        self._by_path.setdefault(span.path, []).extend(self._tokens[first:last])
+        del self._offsets[first:last], self._tokens[first:last]
+
+    def decides(self, path: str) -> bool:
+        """Whether any token belongs to a field."""
+        return bool(self._by_path.get(path))
+
+    def score(self, span: Span) -> FieldScore:
+        """The field that a value is, by the tokens it was given."""
+        confidence, outside = joint(self._by_path[span.path])
+        return FieldScore(span.value, confidence, outside)
+
+
+def free_tokens(tokens: Iterable[Token]) -> Iterator[tuple[int, Token]]:
     """The tokens that were not forced, each with the byte offset of its first free byte.
 
     The end of turn counts where something else was allowed, at the offset after the last byte.
@@ -103,13 +143,12 @@ def free_tokens(tokens: tuple[Token, ...]) -> Iterator[tuple[int, Token]]:
         offset += len(token.text)
 
 
-def _field(span: Span, tokens: list[Token]) -> FieldScore:
-    return FieldScore(span.value, _probability(tokens), _outside(tokens))
+def joint(tokens: Sequence[Token]) -> tuple[float, float]:
+    """Probability of tokens one after the other, and of leaving the constraint on the way."""
+    logprob = math.fsum(token.logprob for token in tokens)
+    outside = 1.0 - math.prod(1.0 - token.outside for token in tokens)
+    return math.exp(min(0.0, logprob)), outside
 
 
-def _probability(tokens: list[Token]) -> float:
-    return math.exp(min(0.0, math.fsum(token.logprob for token in tokens)))
-
-
-def _outside(tokens: list[Token]) -> float:
-    return 1.0 - math.prod(1.0 - token.outside for token in tokens)
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

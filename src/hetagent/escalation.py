@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +47,12 @@ class FieldQuestion:
 
 
 def field_question(
-    request: Request, *, instructions: str, draft: Any, weak: Iterable[str]
+    request: Request,
+    *,
+    instructions: str,
+    draft: Any,
+    weak: Iterable[str],
+    others: Iterable[str] | None = None,
 ) -> FieldQuestion | None:
     """Ask for the weak fields alone, with the others given as known.
 
@@ -58,6 +63,8 @@ def field_question(
         instructions: What the skill is to do.
         draft: The SLM's answer as JSON data.
         weak: Paths of the weak fields.
+        others: Where this is one question of several about an answer, the weak fields that the
+            others ask for. They are not given as known, and there need not be anything known.
 
     Returns:
         The question, or ``None`` where nothing would be left as known: the LLM then answers whole.
@@ -67,9 +74,9 @@ def field_question(
     if not paths or () in paths:
         return None
     known = copy.deepcopy(draft)
-    for keys in paths:
+    for keys in _outermost({*paths, *(_selectable(schema, path) for path in others or ())}):
         _remove(known, keys)
-    if not known:
+    if not known and others is None:
         return None
     part: OutputType[Any] = OutputType(
         annotation=None,
@@ -80,17 +87,20 @@ def field_question(
     )
     system = Message("system", f"{instructions}\n\n{describe_output(part)}")
     user = _ask(request.messages[-1].content, known, paths)
-    turns = (system, *_example_turns(request, paths), user)
+    turns = (system, *_example_turns(request, paths, known), user)
     return FieldQuestion(Request(turns, part, request.max_tokens), paths)
 
 
 def _ask(text: str, known: Any, paths: tuple[Keys, ...]) -> Message:
     facts = json.dumps(known, ensure_ascii=False)
+    given = f"Already known to be right: {facts}\n" if known else ""
     wanted = ", ".join(".".join(keys) for keys in paths)
-    return Message("user", f"{text}\n\nAlready known to be right: {facts}\nGive only: {wanted}.")
+    return Message("user", f"{text}\n\n{given}Give only: {wanted}.")
 
 
-def _example_turns(request: Request, paths: tuple[Keys, ...]) -> Iterator[Message]:
+def _example_turns(
+    request: Request, paths: tuple[Keys, ...], given: Mapping[str, Any]
+) -> Iterator[Message]:
     """The skill's examples, put as the same question for the same fields."""
     turns = request.messages[1:-1]
     for question, answer in zip(turns[::2], turns[1::2], strict=True):
@@ -103,7 +113,9 @@ def _example_turns(request: Request, paths: tuple[Keys, ...]) -> Iterator[Messag
                 _remove(known, keys)
         except (KeyError, TypeError):
             continue  # this example is of another option of a union
-        yield _ask(question.content, known, paths)
+        # An answer that is still being written has only its first fields to give.
+        shown = {key: value for key, value in known.items() if key in given}
+        yield _ask(question.content, shown, paths)
         yield Message("assistant", json.dumps(wanted, ensure_ascii=False))
 
 

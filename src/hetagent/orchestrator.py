@@ -1,40 +1,35 @@
-"""The one stateful object at run time: ask the SLM, score, decide, ask the LLM, report.
+"""The one stateful object at run time: the models, the options, and the ways to run a skill.
 
-`run`, `arun`, `map` and `amap` are one code path, `Orchestrator._serve`; the synchronous ones wait
-for the asynchronous ones in a background thread.
+All of these ways are one code path, `hetagent.serving`; the synchronous ones wait for the
+asynchronous ones in a background thread.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from contextvars import Token as ContextToken
-from dataclasses import dataclass, replace
 from types import EllipsisType
 from typing import Any, Literal, ParamSpec, Self, TypeVar
 
 from hetagent import portal, telemetry
 from hetagent.assembly import Assembly, nothing
-from hetagent.attempt import Attempt, checked, explain, read
-from hetagent.errors import (
-    InputError,
-    SkillError,
-)
-from hetagent.escalation import FieldQuestion, field_question
+from hetagent.errors import InputError, SkillError
+from hetagent.field_stream import AsyncFieldStream, FieldStream
 from hetagent.models.base import Model, Request, as_model
-from hetagent.outcome import Call, Outcome, Usage
-from hetagent.policy import Decision, Policy, Scored, Threshold
+from hetagent.options import Options, as_policy
+from hetagent.outcome import Outcome
+from hetagent.policy import Policy
 from hetagent.progress import Progress
+from hetagent.serving import Serving, Tell
 from hetagent.skill import Runner, Skill, current_runner
 
 __all__ = ["Orchestrator"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Role = Literal["slm", "llm"]
 
 _log = logging.getLogger("hetagent")
 
@@ -42,15 +37,6 @@ _log = logging.getLogger("hetagent")
 _entered: ContextVar[tuple[ContextToken[Runner | None], ...]] = ContextVar(
     "hetagent_entered", default=()
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Options:
-    policy: Policy
-    escalate: Literal["whole", "fields"]
-    timeout: float | None
-    concurrency: int
-    progress: bool | None
 
 
 class Orchestrator:
@@ -83,9 +69,7 @@ class Orchestrator:
     ) -> None:
         self.slm = as_model(slm, "slm")
         self.llm = as_model(llm, "llm")
-        self._options = _checked(
-            _Options(_as_policy(policy), escalate, timeout, concurrency, progress)
-        )
+        self._options = Options(as_policy(policy), escalate, timeout, concurrency, progress)
 
     def with_options(
         self,
@@ -99,14 +83,12 @@ class Orchestrator:
         """The same models under other options; those that are not given stay as they are."""
         old = self._options
         other = Orchestrator(self.slm, llm=self.llm)
-        other._options = _checked(
-            _Options(
-                old.policy if policy is None else _as_policy(policy),
-                old.escalate if escalate is None else escalate,
-                old.timeout if isinstance(timeout, EllipsisType) else timeout,
-                old.concurrency if concurrency is None else concurrency,
-                old.progress if isinstance(progress, EllipsisType) else progress,
-            )
+        other._options = Options(
+            old.policy if policy is None else as_policy(policy),
+            old.escalate if escalate is None else escalate,
+            old.timeout if isinstance(timeout, EllipsisType) else timeout,
+            old.concurrency if concurrency is None else concurrency,
+            old.progress if isinstance(progress, EllipsisType) else progress,
         )
         return other
 
@@ -126,6 +108,47 @@ class Orchestrator:
         """Run a skill once, from asynchronous code; see `run`. Cancelling stops the model."""
         self._require_models(skill)
         return await self._serve(skill, skill.request(*args, **kwargs))
+
+    def stream(self, skill: Skill[P, R], /, *args: P.args, **kwargs: P.kwargs) -> FieldStream[R]:
+        """Run a skill once, and tell each field as soon as it is complete.
+
+        A field comes with its path, as in `Outcome.fields`; a value without fields is one item
+        with the path ``""``. It is decided about at once: the LLM is asked for a weak field while
+        the SLM writes on, or, with ``escalate="whole"``, for all in the SLM's place. A field that
+        the LLM then gives otherwise comes again; what came last holds.
+
+        Example:
+            >>> from hetagent import Answer, Orchestrator, Scripted, skill
+            >>> @skill
+            ... def sizes(message: str) -> list[int]:
+            ...     '''List the sizes.'''
+            >>> agent = Orchestrator(slm=Scripted(Answer([38, 40])))
+            >>> with agent.stream(sizes, "38 or 40") as answer:
+            ...     [(path, field.value) for path, field in answer]
+            [('[0]', 38), ('[1]', 40)]
+            >>> answer.outcome.value
+            [38, 40]
+
+        Returns:
+            An iterator over paths and fields, which has the ``outcome`` in the end. Used in a
+            ``with``, leaving the block early cancels the model calls.
+
+        Raises:
+            InputError: An input cannot be given to any model.
+            SkillError: The arguments do not fit, or there is no model at all.
+        """
+        return FieldStream(self.astream(skill, *args, **kwargs))
+
+    def astream(
+        self, skill: Skill[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncFieldStream[R]:
+        """Run a skill once, field by field, from asynchronous code; see `stream`.
+
+        It is used with ``async with`` and ``async for``.
+        """
+        self._require_models(skill)
+        request = skill.request(*args, **kwargs)
+        return AsyncFieldStream(lambda tell: self._serve(skill, request, tell))
 
     def map(self, skill: Skill[P, R], rows: Iterable[Any], /) -> list[Outcome[R]]:
         """Run a skill over many inputs.
@@ -202,83 +225,21 @@ class Orchestrator:
             return nothing(skill, "invalid_input", error)
         return await self._serve(skill, request)
 
-    async def _serve(self, skill: Skill[Any, R], request: Request) -> Outcome[R]:
+    async def _serve(
+        self, skill: Skill[Any, R], request: Request, tell: Tell | None = None
+    ) -> Outcome[R]:
         """The one path from a request to an outcome."""
         with telemetry.skill_span(skill.name) as span:
-            run = Assembly(skill, request, span.trace_id)
-            slm = skill.model or self.slm
-            if slm is None or not self._options.policy.asks_slm(skill.name):
-                outcome = await self._escalate(run, Decision("escalate", "policy"), None)
-            else:
-                answer = await self._ask("slm", slm, run, request)
-                decision = self._decide(skill.name, answer)
-                if decision.action == "accept":
-                    outcome = run.accepted(answer)
-                else:
-                    outcome = await self._escalate(run, decision, answer)
+            serving = Serving(
+                Assembly(skill, request, span.trace_id),
+                slm=skill.model or self.slm,
+                llm=self.llm,
+                options=self._options,
+                tell=tell,
+            )
+            outcome = await serving.outcome()
             span.end(outcome)
             return outcome
-
-    def _decide(self, skill: str, answer: Attempt) -> Decision:
-        if not answer.valid or answer.score is None:
-            return Decision("escalate", answer.reason)
-        fields = {path: s.confidence or 0.0 for path, s in answer.score.fields.items()}
-        known = answer.score.confidence
-        decision = self._options.policy.decide(Scored(skill, known or 0.0, fields))
-        if known is None and decision.action != "accept":
-            return replace(decision, reason="no_confidence", fields=())
-        return decision
-
-    async def _escalate(
-        self, run: Assembly[R], decision: Decision, draft: Attempt | None
-    ) -> Outcome[R]:
-        """Ask the LLM, for the weak fields where that is wanted and can be, or else for all."""
-        if self.llm is None or decision.action == "abstain":
-            return run.unserved(decision, draft, draft.error if draft else None)
-        question = self._field_question(run, decision, draft)
-        if question is not None and draft is not None:
-            answer = await self._ask("llm", self.llm, run, question.request)
-            if answer.valid:
-                merged = run.merged(question, decision, draft=draft, attempt=answer)
-                if merged is not None:
-                    return merged
-            # An LLM that is down will not be up a moment later; one that erred is asked for all.
-            if answer.reason in ("model_error", "timeout"):
-                return run.unserved(decision, draft, answer.error)
-        answer = await self._ask("llm", self.llm, run, run.request)
-        if not answer.valid:
-            return run.unserved(decision, draft, answer.error)
-        return run.by_llm(answer, decision, draft)
-
-    def _field_question(
-        self, run: Assembly[R], decision: Decision, draft: Attempt | None
-    ) -> FieldQuestion | None:
-        if self._options.escalate != "fields" or draft is None or not draft.valid:
-            return None
-        return field_question(
-            run.request, instructions=run.skill.instructions, draft=draft.json, weak=decision.fields
-        )
-
-    async def _ask(self, role: Role, model: Model, run: Assembly[R], request: Request) -> Attempt:
-        """Call a model; whatever happens becomes an answer or a reason, and is counted."""
-        began = time.perf_counter()
-        with telemetry.call_span(role, model.name, request) as span:
-            try:
-                async with asyncio.timeout(self._options.timeout):
-                    completion = await model.complete(request)
-                checked(completion, request)
-            except Exception as error:
-                problem, reason = explain(error, model, limit=self._options.timeout)
-                span.failed(problem)
-                usage = problem.usage or Usage()
-                call = Call(role, model.name, usage, _timed(began), problem.attempts, problem)
-                run.calls.append(call)
-                return Attempt(call, reason=reason, error=problem)
-            span.answered(completion)
-        seconds = {**completion.seconds, **_timed(began)}
-        call = Call(role, completion.model, completion.usage, seconds, completion.attempts)
-        run.calls.append(call)
-        return read(completion, request, call)
 
     def _require_models(self, skill: Skill[Any, Any]) -> None:
         if not isinstance(skill, Skill):
@@ -290,10 +251,6 @@ class Orchestrator:
             )
 
 
-def _timed(began: float) -> dict[str, float]:
-    return {"total": time.perf_counter() - began}
-
-
 def _listed(rows: Iterable[Any]) -> list[Any]:
     if isinstance(rows, str | bytes | Mapping):
         raise SkillError(
@@ -301,35 +258,3 @@ def _listed(rows: Iterable[Any]) -> list[Any]:
             hint="Give a list of inputs; agent.run(...) takes a single one.",
         )
     return list(rows)
-
-
-def _as_policy(policy: Policy | float) -> Policy:
-    if isinstance(policy, int | float) and not isinstance(policy, bool):
-        return Threshold(float(policy))
-    if not isinstance(policy, Policy):
-        raise SkillError(
-            f"policy is {policy!r}.",
-            hint="Give a number, Threshold(0.9, skills={...}), or a Policy of your own.",
-        )
-    return policy
-
-
-def _checked(options: _Options) -> _Options:
-    limit = options.timeout
-    checks = {
-        "escalate": (options.escalate in ("whole", "fields"), "'whole' or 'fields'"),
-        "timeout": (
-            limit is None or (isinstance(limit, int | float) and limit > 0),
-            "seconds above 0, or None",
-        ),
-        "concurrency": (
-            isinstance(options.concurrency, int) and options.concurrency >= 1,
-            "a whole number of at least 1",
-        ),
-    }
-    for name, (fine, allowed) in checks.items():
-        if not fine:
-            raise SkillError(
-                f"{name} is {getattr(options, name)!r}.", hint=f"It must be {allowed}."
-            )
-    return options

@@ -11,7 +11,7 @@ from typing import Literal, Protocol, runtime_checkable
 from hetagent.errors import SkillError
 from hetagent.outcome import Reason
 
-__all__ = ["Decision", "Policy", "Scored", "Threshold"]
+__all__ = ["Decision", "EarlyPolicy", "Policy", "Scored", "Threshold"]
 
 _INDEX = re.compile(r"\[\d+\]")
 _LAST_STEP = re.compile(r"(?:^|\.)[^.\[\]]*$|\[\]$")
@@ -56,6 +56,23 @@ class Policy(Protocol):
 
     def decide(self, scored: Scored) -> Decision:
         """Decide about one valid answer."""
+
+
+@runtime_checkable
+class EarlyPolicy(Policy, Protocol):
+    """A policy that can decide while the SLM is still writing, for `Orchestrator.stream`."""
+
+    def decide_early(self, scored: Scored) -> Decision | None:
+        """Decide about an answer of which only the first fields are there.
+
+        Args:
+            scored: Those fields, and as ``confidence`` the most that the whole value can still
+                reach.
+
+        Returns:
+            ``None`` where the answer may yet be accepted. Otherwise what is certain whatever
+            follows: `decide` will not accept, and will name these fields, maybe with others.
+        """
 
 
 @dataclass(frozen=True)
@@ -111,6 +128,15 @@ class Threshold:
         if sure:
             return Decision("accept")
         return Decision("escalate", "low_confidence", weak)
+
+    def decide_early(self, scored: Scored) -> Decision | None:
+        """Escalate as soon as a threshold cannot be reached any more.
+
+        What follows only multiplies probabilities down: the whole cannot rise again, and neither
+        can any choice of sure fields that the fields so far are among.
+        """
+        decision = self.decide(scored)
+        return None if decision.action == "accept" else decision
 
     def _weak_fields(self, scored: Scored, own: Mapping[str, float]) -> tuple[str, ...]:
         return tuple(

@@ -92,7 +92,7 @@ class Scanner:
         [('guests', 12), ('', {'city': 'Lund', 'guests': 12})]
     """
 
-    __slots__ = ("_escaped", "_next", "_offset", "_open", "_piece", "_start")
+    __slots__ = ("_escaped", "_next", "_offset", "_open", "_piece", "_root", "_start")
 
     def __init__(self) -> None:
         self._open: list[_Open] = []
@@ -101,6 +101,7 @@ class Scanner:
         self._start = 0  # of the string or scalar that is being read
         self._piece = b""  # of it, as far as it is read
         self._escaped = False  # whether a backslash ends that
+        self._root: Any = None  # once it is complete
 
     def feed(self, data: bytes) -> list[Span]:
         """Read the next piece.
@@ -149,6 +150,24 @@ class Scanner:
             return tuple(level.step() for level in self._open)
         return None
 
+    @property
+    def partial(self) -> Any:
+        """What is complete so far: open containers without what they still wait for, as JSON data.
+
+        ``None`` where nothing is. What it holds must not be changed.
+        """
+        if not self._open:
+            return self._root
+        outer: Any = None
+        for level in reversed(self._open):
+            value = level.value.copy()
+            if outer is not None and isinstance(value, list):
+                value.append(outer)
+            elif outer is not None and isinstance(value, dict):
+                value[level.key] = outer
+            outer = value
+        return outer
+
     def copy(self) -> Scanner:
         """An independent scanner at the same place; costs what the open containers hold."""
         other = Scanner.__new__(Scanner)
@@ -158,6 +177,7 @@ class Scanner:
         other._start = self._start
         other._piece = self._piece
         other._escaped = self._escaped
+        other._root = self._root
         return other
 
     def _read(self, data: bytes, at: int, done: list[Span]) -> int:
@@ -270,6 +290,7 @@ class Scanner:
 
     def _put(self, value: Any) -> None:
         if not self._open:
+            self._root = value
             self._next = _Next.NOTHING
             return
         level = self._open[-1]

@@ -76,6 +76,15 @@ class CallSpan:
             facts["gen_ai.output.messages"] = json.dumps([message], ensure_ascii=False)
         _set(self._span, facts)
 
+    def stopped(self, tokens: int) -> None:
+        """Note that no more of the answer was wanted after so many tokens."""
+        if self._span is not None:
+            facts = {
+                "gen_ai.response.finish_reasons": ["stopped"],
+                "gen_ai.usage.output_tokens": tokens,
+            }
+            _set(self._span, facts)
+
     def failed(self, error: BaseException) -> None:
         """Note why there is none."""
         if self._span is not None:

@@ -7,7 +7,7 @@ return text that is either a valid answer of the output type or marked as cut of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -15,7 +15,7 @@ from hetagent.errors import SkillError
 from hetagent.outcome import Usage
 from hetagent.schema import OutputType
 
-__all__ = ["Completion", "Message", "Model", "Request", "Token", "as_model"]
+__all__ = ["Completion", "Message", "Model", "Request", "StreamingModel", "Token", "as_model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +121,27 @@ class Model(Protocol):
             ModelError: The model could not be run.
             InputTooLongError: The prompt does not fit the model's context.
             OutputError: The model's answer is not valid, even after repair.
+        """
+
+
+@runtime_checkable
+class StreamingModel(Model, Protocol):
+    """A model that also tells what it writes while it writes."""
+
+    def stream(self, request: Request) -> AsyncIterator[Token | Completion]:
+        """Answer a request, token by token.
+
+        Closing the iterator (``aclose``) before its end stops the work.
+
+        Args:
+            request: Prompt, output type and limits.
+
+        Yields:
+            Each token as soon as it is decided, and last the completion, with all of them. A
+            choice, whose labels are scored and not decoded, yields only its completion.
+
+        Raises:
+            HetagentError: As in `Model.complete`.
         """
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -32,7 +32,7 @@ class Answer:
         outside: Probability mass outside the constraint.
         raw: The answer's text exactly as given, valid or not.
         truncated: Whether the token limit cut it off.
-        delay: Seconds to wait before answering.
+        delay: Seconds to take for the answer; in a stream, in equal parts before each token.
         error: Raised instead of answering.
         usage: Tokens and cost to report.
     """
@@ -88,10 +88,29 @@ class Scripted:
 
     async def complete(self, request: Request) -> Completion:
         """Answer as scripted; see `hetagent.models.base.Model.complete`."""
-        self.requests.append(request)
-        answer = self._answer_for(request)
-        if answer.delay:
+        answer = self._next_answer(request)
+        await asyncio.sleep(answer.delay)
+        return self._completion(request, answer)
+
+    async def stream(self, request: Request) -> AsyncIterator[Token | Completion]:
+        """Answer as scripted; see `hetagent.models.base.StreamingModel.stream`."""
+        answer = self._next_answer(request)
+        if answer.error is not None:
             await asyncio.sleep(answer.delay)
+        completion = self._completion(request, answer)
+        tokens = completion.tokens or ()
+        for token in tokens:
+            await asyncio.sleep(answer.delay / len(tokens))
+            yield token
+        if not tokens:
+            await asyncio.sleep(answer.delay)
+        yield completion
+
+    def _next_answer(self, request: Request) -> Answer:
+        self.requests.append(request)
+        return self._answer_for(request)
+
+    def _completion(self, request: Request, answer: Answer) -> Completion:
         if answer.error is not None:
             raise answer.error
         text = answer.raw if answer.raw is not None else _text(request, answer.value)
