@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from hetagent.confidence import free_tokens, score
+from hetagent.confidence import Ledger, free_tokens, score
 from hetagent.errors import OutputError
 from hetagent.models.base import Completion, Token
 from hetagent.schema import OutputType
+from hetagent.spans import spans
 from tests.support.random_types import json_values
 
 
@@ -122,6 +123,44 @@ def test_many_tokens_do_not_overflow():
     assert score(completion(digits), OutputType.of(int)).confidence == 0.0
 
 
+def owner(text: str, offset: int) -> str:
+    """Path of the value that a byte decides; empty for the root and for what is behind it."""
+    ledger = Ledger()
+    ledger.add(offset, token("x", 0.5))
+    for span in sorted(spans(text), key=lambda one: one.end):
+        ledger.claim(span)
+        if ledger.decides(span.path):
+            return span.path
+    return ""
+
+
+@settings(max_examples=100)
+@given(json_values())
+def test_every_byte_of_a_leaf_belongs_to_it(value: Any):
+    text = json.dumps(value)
+    tree = spans(text)
+    for span in tree:
+        if span.is_leaf and sum(other.path == span.path for other in tree) == 1:
+            assert all(owner(text, at) == span.path for at in range(span.start, span.end))
+
+
+def test_keys_belong_to_their_values_and_commas_to_the_container():
+    text = '{"a": 1, "b": ["x", "y"]}'
+    owners = [owner(text, text.index(part)) for part in ('"a"', "1", "[", "y")]
+    assert owners == ["a", "a", "b", "b[1]"]
+    assert owner(text, text.index(", ")) == "a", "the byte behind a number ends it"
+    assert owner(text, text.index('", "y') + 1) == "b", "what follows an item is the list's"
+    assert owner(text, text.index("]")) == "b"
+    assert owner(text, text.index("}")) == ""
+    assert owner(text, len(text)) == ""
+
+
+def test_the_byte_behind_a_bare_number_is_the_numbers():
+    assert owner("[12]", 3) == "[0]"
+    assert owner('["a"]', 4) == ""
+    assert owner("[true]", 5) == ""
+
+
 @settings(max_examples=150)
 @given(json_values(), st.data())
 def test_the_product_of_the_fields_is_the_whole(value: Any, data: st.DataObject):
@@ -147,9 +186,7 @@ def test_the_product_of_the_fields_is_the_whole(value: Any, data: st.DataObject)
 
 def _in_root(text: str, tokens: list[Token]) -> bool:
     """Whether any token belongs to the root itself, or two fields have one path."""
-    from hetagent.spans import field_at, spans
-
-    tree = spans(text)
-    paths = [span.path for span in tree]
-    owners = {field_at(tree, at) for at, _ in free_tokens(tuple(tokens))}
-    return "" in owners or len(set(paths)) < len(paths)
+    paths = [span.path for span in spans(text)]
+    return len(set(paths)) < len(paths) or any(
+        owner(text, at) == "" for at, _ in free_tokens(tokens)
+    )

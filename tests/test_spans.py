@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hetagent.errors import OutputError
-from hetagent.spans import Span, field_at, spans
+from hetagent.spans import Span, spans
 from tests.support.random_types import json_values
 
 LAYOUTS: list[dict[str, Any]] = [
@@ -35,35 +35,6 @@ def test_spans_agree_with_the_text(value: Any, layout: dict[str, Any]):
             assert json.loads(piece) == inner
         else:
             assert json.loads("{" + piece + "}") == {key: inner}
-
-
-@settings(max_examples=100)
-@given(json_values())
-def test_every_byte_of_a_leaf_belongs_to_it(value: Any):
-    text = json.dumps(value)
-    tree = spans(text)
-    for span in tree:
-        if span.is_leaf and sum(other.path == span.path for other in tree) == 1:
-            assert all(field_at(tree, at) == span.path for at in range(span.start, span.end))
-
-
-def test_keys_belong_to_their_values_and_commas_to_the_container():
-    text = '{"a": 1, "b": ["x", "y"]}'
-    tree = spans(text)
-    owners = {text.index(part): field_at(tree, text.index(part)) for part in ('"a"', "1", "[", "y")}
-    assert list(owners.values()) == ["a", "a", "b", "b[1]"]
-    assert field_at(tree, text.index(", ")) == "a", "the byte behind a number ends it"
-    assert field_at(tree, text.index('", "y') + 1) == "b", "what follows an item is the list's"
-    assert field_at(tree, text.index("]")) == "b"
-    assert field_at(tree, text.index("}")) == ""
-    assert field_at(tree, len(text)) == ""
-
-
-def test_the_byte_behind_a_bare_number_is_the_numbers():
-    assert field_at(spans("12"), 2) == ""
-    assert field_at(spans("[12]"), 3) == "[0]"
-    assert field_at(spans('["a"]'), 4) == ""
-    assert field_at(spans("[true]"), 5) == ""
 
 
 def test_offsets_are_bytes():

@@ -21,6 +21,10 @@ Listen: TypeAlias = Callable[[Token], bool]
 """Told each token as it is written; returns whether the rest of the answer is still wanted."""
 
 
+class _Stopped(Exception):  # noqa: N818 - a signal within this module
+    """No more of the answer is wanted."""
+
+
 async def ask(
     role: Role,
     model: Model,
@@ -47,8 +51,13 @@ async def ask(
         try:
             async with asyncio.timeout(timeout):
                 completion = await _complete(model, request, listen, written)
-            if completion is not None:
-                checked(completion, request)
+            checked(completion, request)
+        except _Stopped:
+            span.stopped(len(written))
+            call = Call(role, model.name, Usage(completion_tokens=len(written)), _timed(began))
+            run.note(call, began=began)
+            text = b"".join(token.text for token in written).decode("utf-8", errors="replace")
+            return Attempt(call, text=text, reason="low_confidence")
         except asyncio.CancelledError:
             given_up = ModelError("The call was given up before its answer came.")
             span.failed(given_up)
@@ -62,13 +71,6 @@ async def ask(
             call = Call(role, model.name, usage, _timed(began), problem.attempts, problem)
             run.note(call, began=began)
             return Attempt(call, reason=reason, error=problem)
-        if completion is None:
-            span.stopped(len(written))
-            usage = Usage(completion_tokens=len(written))
-            call = Call(role, model.name, usage, _timed(began))
-            run.note(call, began=began)
-            text = b"".join(token.text for token in written).decode("utf-8", errors="replace")
-            return Attempt(call, text=text, reason="low_confidence")
         span.answered(completion)
     seconds = {**completion.seconds, **_timed(began)}
     call = Call(role, completion.model, completion.usage, seconds, completion.attempts)
@@ -78,8 +80,8 @@ async def ask(
 
 async def _complete(
     model: Model, request: Request, listen: Listen | None, written: list[Token]
-) -> Completion | None:
-    """The completion; ``None`` where it was stopped. What is written is noted on the way."""
+) -> Completion:
+    """The completion; what is written is noted on the way."""
     if listen is None or not isinstance(model, StreamingModel):
         return await model.complete(request)
     stream = model.stream(request)
@@ -89,7 +91,7 @@ async def _complete(
                 return piece  # checked like that of any other model
             written.append(piece)
             if not listen(piece):
-                return None
+                raise _Stopped
     finally:
         await _close(stream)
     raise ModelError(

@@ -1,4 +1,4 @@
-"""Fields as they become complete, for callers: an asynchronous iterator, and a plain one over it."""
+"""Fields as they become complete: an asynchronous iterator, and a plain one over it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class AsyncFieldStream(Generic[R]):
         self._ended = True
         if self._task is not None:
             self._task.cancel()
-            await asyncio.wait([self._task])
+            await asyncio.gather(self._task, return_exceptions=True)
 
     def _start(self) -> asyncio.Task[Outcome[R]]:
         if self._task is None:

@@ -60,6 +60,8 @@ class Serving(Generic[R]):
         self._questions: list[tuple[FieldQuestion, asyncio.Task[Attempt]]] = []
         # Once the SLM's answer is certain not to be accepted, its fields are not told any more.
         self._refused = False
+        policy = options.policy
+        self._early = policy if tell is not None and isinstance(policy, EarlyPolicy) else None
         # Questions belong to the span of the run, wherever they are asked from.
         self._context = contextvars.copy_context()
 
@@ -83,6 +85,7 @@ class Serving(Generic[R]):
         draft = await self._ask("slm", self._slm, self._run.request)
         decision = self._decide(draft)
         if decision.action == "accept":
+            await self._withdraw()
             return self._run.accepted(draft)
         return await self._escalate(decision, draft)
 
@@ -101,6 +104,7 @@ class Serving(Generic[R]):
     async def _escalate(self, decision: Decision, draft: Attempt | None) -> Outcome[R]:
         """Ask the LLM, for the weak fields where that is wanted and can be, or else for all."""
         if self._llm is None or decision.action == "abstain":
+            await self._withdraw()
             return self._run.unserved(decision, draft, draft.error if draft else None)
         if draft is not None and self._ask_for_the_rest(decision, draft):
             answers = [(question, await task) for question, task in self._questions]
@@ -146,14 +150,13 @@ class Serving(Generic[R]):
         )
         if question is None or self._llm is None:
             return False
-        answer = self._ask("llm", self._llm, question.request)
-        loop = asyncio.get_running_loop()
-        task = loop.create_task(self._answered(answer), context=self._context.copy())
+        answer = self._fields_by_llm(self._llm, question.request)
+        task = asyncio.get_running_loop().create_task(answer, context=self._context.copy())
         self._questions.append((question, task))
         return True
 
-    async def _answered(self, answer: Any) -> Attempt:
-        attempt: Attempt = await answer
+    async def _fields_by_llm(self, llm: Model, request: Request) -> Attempt:
+        attempt = await self._ask("llm", llm, request)
         if attempt.valid and attempt.score is not None:
             for path, one in attempt.score.fields.items():
                 self._say(path, field_outcome(one, "llm"))
@@ -191,9 +194,7 @@ class Serving(Generic[R]):
         """Decide about a field that the SLM completed; whether it is to write on."""
         if self._refused:
             return True
-        policy = self._options.policy
-        early = isinstance(policy, EarlyPolicy)
-        decision = policy.decide_early(self._scored(reader.score)) if early else None
+        decision = self._early.decide_early(self._scored(reader.score)) if self._early else None
         weak: tuple[str, ...] = ()
         if decision is not None:
             escalate = decision.action == "escalate" and self._llm is not None
