@@ -61,7 +61,7 @@ def field_question(
     Args:
         request: The request the SLM was given.
         instructions: What the skill is to do.
-        draft: The SLM's answer as JSON data.
+        draft: The SLM's answer as JSON data, or what there is of it.
         weak: Paths of the weak fields.
         others: Where this is one question of several about an answer, the weak fields that the
             others ask for. They are not given as known, and there need not be anything known.
@@ -75,7 +75,9 @@ def field_question(
         return None
     known = copy.deepcopy(draft)
     for keys in _outermost({*paths, *(_selectable(schema, path) for path in others or ())}):
-        _remove(known, keys)
+        # An answer that is still being written need not have them as a whole.
+        if others is None or _has(known, keys):
+            _remove(known, keys)
     if not known and others is None:
         return None
     part: OutputType[Any] = OutputType(
@@ -152,7 +154,16 @@ def _outermost(paths: set[Keys]) -> tuple[Keys, ...]:
     return tuple(sorted(paths - inner))
 
 
+def _has(data: Any, keys: Keys) -> bool:
+    for key in keys:
+        if key not in data:
+            return False
+        data = data[key]
+    return True
+
+
 def _remove(data: Any, keys: Keys) -> None:
+    """Remove a field, and records that hold nothing then."""
     holders = [data]
     for key in keys[:-1]:
         holders.append(holders[-1][key])

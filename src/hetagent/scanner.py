@@ -152,21 +152,20 @@ class Scanner:
 
     @property
     def partial(self) -> Any:
-        """What is complete so far: open containers without what they still wait for, as JSON data.
+        """The record so far as JSON data: what is complete of it, and of the record within it.
 
-        ``None`` where nothing is. What it holds must not be changed.
+        A list that may go on is left out, and so is a record that holds nothing yet. ``None``
+        where the root is no record and not complete. What it holds must not be changed.
         """
         if not self._open:
             return self._root
-        outer: Any = None
+        inner: dict[str, Any] | None = None
         for level in reversed(self._open):
-            value = level.value.copy()
-            if outer is not None and isinstance(value, list):
-                value.append(outer)
-            elif outer is not None and isinstance(value, dict):
-                value[level.key] = outer
-            outer = value
-        return outer
+            if isinstance(level.value, list):
+                inner = None
+            else:
+                inner = {**level.value, level.key: inner} if inner else level.value.copy()
+        return inner
 
     def copy(self) -> Scanner:
         """An independent scanner at the same place; costs what the open containers hold."""

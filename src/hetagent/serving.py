@@ -18,7 +18,7 @@ from hetagent.attempt import Attempt
 from hetagent.calls import Listen, Role, ask
 from hetagent.confidence import FieldScore, Score
 from hetagent.escalation import FieldQuestion, field_question
-from hetagent.models.base import Model, Request
+from hetagent.models.base import Model, Request, Token
 from hetagent.options import Options
 from hetagent.outcome import FieldOutcome, Outcome
 from hetagent.policy import Decision, EarlyPolicy, Scored
@@ -62,6 +62,7 @@ class Serving(Generic[R]):
         self._refused = False
         policy = options.policy
         self._early = policy if tell is not None and isinstance(policy, EarlyPolicy) else None
+        self._failure: Exception | None = None
         # Questions belong to the span of the run, wherever they are asked from.
         self._context = contextvars.copy_context()
 
@@ -175,20 +176,26 @@ class Serving(Generic[R]):
         attempt = await ask(
             role, model, self._run, request, timeout=self._options.timeout, listen=listen
         )
+        if self._failure is not None:
+            raise self._failure
         if reader is not None and attempt.reason == "low_confidence":
             return replace(attempt, score=reader.score)
         return attempt
 
     def _listener(self, role: Role, reader: FieldReader) -> Listen:
-        def listen(token: Any) -> bool:
-            for path, one in reader.feed(token):
-                if role == "llm":
-                    self._say(path, field_outcome(one, "llm"))
-                elif not self._slm_field(path, one, reader):
-                    return False
-            return True
+        def listen(token: Token) -> bool:
+            try:
+                return all(tell(path, one, reader) for path, one in reader.feed(token))
+            except Exception as error:
+                self._failure = error  # of the policy, not of the model
+                return False
 
+        tell = self._slm_field if role == "slm" else self._llm_field
         return listen
+
+    def _llm_field(self, path: str, scored: FieldScore, _: FieldReader) -> bool:
+        self._say(path, field_outcome(scored, "llm"))
+        return True
 
     def _slm_field(self, path: str, scored: FieldScore, reader: FieldReader) -> bool:
         """Decide about a field that the SLM completed; whether it is to write on."""

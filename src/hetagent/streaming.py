@@ -60,7 +60,7 @@ class FieldReader:
 
     @property
     def partial(self) -> Any:
-        """The answer so far as JSON data, without values that are not complete."""
+        """The answer so far as JSON data; see `hetagent.scanner.Scanner.partial`."""
         return self._scanner.partial
 
     @property
