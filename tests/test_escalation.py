@@ -158,3 +158,30 @@ def test_recursive_records():
     schema = question.request.output.schema
     jsonschema.Draft202012Validator(schema).validate({"next": {"value": 3, "next": None}})
     assert question.merge(draft, {"next": None}) == {"value": 1, "next": None}
+
+
+def test_one_of_several_questions_gives_only_what_is_sure():
+    messages = (
+        Message("system", "old"),
+        Message("user", "Tea for Bo"),
+        Message("assistant", json.dumps({**DRAFT, "guest": {"name": "Bo", "phone": "1"}})),
+        Message("user", "Soup for Ann"),
+    )
+    request = Request(messages, OutputType.of(Order), 77)
+
+    def several(draft: Any, weak: list[str], others: list[str]) -> FieldQuestion | None:
+        return field_question(request, instructions="Read.", draft=draft, weak=weak, others=others)
+
+    begun = {"guest": {"name": "Ann", "phone": None}}
+    question = several(begun, ["guest.phone"], ["guest.phone"])
+    assert question is not None
+    assert known_of(question) == {"guest": {"name": "Ann"}}
+    example = question.request.messages[1].content
+    assert "Bo" in example
+    assert "soup" not in example, "an example shows what the question can show"
+
+    question = several(begun, ["guest.phone"], ["guest.phone", "guest.name", "dishes[0].name"])
+    assert question is not None
+    assert "known" not in question.request.messages[-1].content
+    assert question.paths == (("guest", "phone"),)
+    assert several([], [""], []) is None

@@ -57,9 +57,18 @@ def test_swap_models():
     assert "unhappy, no confidence" in rows[0]
 
 
+@pytest.mark.e2e
+def test_stream_fields():
+    printed = run("04_stream_fields.py")
+    fields = re.findall(r"(?m)^ +\d+\.\d\d s  (item|quantity|table) .* by (slm|llm)$", printed)
+    assert {path for path, _ in fields} == {"item", "quantity", "table"}
+    assert {by for _, by in fields} == {"slm", "llm"}
+    assert len(re.findall(r"(?m)^  Order\(.*\) by (?:slm|both|llm)$", printed)) == 2
+
+
 def test_each_example_is_short_and_tested():
     source = Path(__file__).read_text(encoding="utf-8")
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 4
     for path in EXAMPLES:
         assert len(path.read_text(encoding="utf-8").splitlines()) < 60, path.name
         assert f'run("{path.name}")' in source

@@ -1,6 +1,7 @@
 """Streaming: fields as they become complete, and the LLM asked while the SLM writes on."""
 
 import asyncio
+import doctest
 import json
 import signal
 import subprocess
@@ -29,6 +30,7 @@ from hetagent import (
     StreamingModel,
     Threshold,
     Usage,
+    orchestrator,
     skill,
 )
 from hetagent.errors import InputError, ModelError, ModelTimeoutError, OutputError, SkillError
@@ -203,6 +205,11 @@ def test_models_without_a_stream_tell_their_fields_at_the_end():
     answer = Orchestrator(slm=Plain(), policy=0.5).stream(order, "x")
     assert [path for path, _ in answer] == PATHS
     assert answer.outcome.served_by == "slm"
+
+
+def test_the_example_in_its_documentation():
+    result = doctest.testmod(orchestrator)
+    assert (result.failed, result.attempted > 2) == (0, True)
 
 
 # --- the whole by the LLM

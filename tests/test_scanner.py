@@ -1,5 +1,6 @@
 """A JSON text read in pieces gives what the whole text gives."""
 
+import doctest
 import json
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hetagent import scanner as module
 from hetagent.errors import OutputError
 from hetagent.scanner import Scanner, Span
 from hetagent.spans import spans
@@ -173,3 +175,8 @@ def test_nesting_has_no_limit():
     scanner.feed(b"[" * depth)
     assert len(scanner.awaiting or ()) == depth
     assert len(scanner.feed(b"]" * depth)) == depth
+
+
+def test_the_example_in_its_documentation():
+    result = doctest.testmod(module)
+    assert (result.failed, result.attempted > 2) == (0, True)

@@ -4,6 +4,7 @@ import json
 import math
 from typing import Any
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -75,7 +76,7 @@ def test_a_field_is_told_with_its_last_token():
     steps = ['{"a": "', "x", '", "b": [', "1", "2", ", 3", "], ", '"c": nul', "l}"]
     told = [[path for path, _ in reader.feed(text_token(step))] for step in steps]
     assert told == [[], [], ["a"], [], [], ["b[0]"], ["b[1]"], [], ["c"]]
-    assert reader.fields["b[0]"].confidence == 0.125
+    assert reader.fields["b[0]"].confidence == pytest.approx(0.125)
     assert reader.partial == {"a": "x", "b": [12, 3], "c": None}
 
 
@@ -84,7 +85,7 @@ def test_what_decides_the_length_of_a_list_is_told_with_its_end():
     steps = ['{"b": ["', 'x"', ', "', 'y"', "]", "}"]
     told = [[path for path, _ in reader.feed(text_token(step))] for step in steps]
     assert told == [[], ["b[0]"], [], ["b[1]"], ["b"], []]
-    assert reader.fields["b"].confidence == 0.25
+    assert reader.fields["b"].confidence == pytest.approx(0.25)
 
 
 def test_what_is_partial_leaves_out_what_is_not_complete():

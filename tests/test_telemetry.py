@@ -11,11 +11,17 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from pydantic import BaseModel
 
 from hetagent import Answer, Orchestrator, Scripted, Usage, skill
 from hetagent.errors import ModelError
 
 CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+
+
+class Table(BaseModel):
+    day: str
+    time: str
 
 
 @skill(max_tokens=9)
@@ -85,6 +91,35 @@ def test_spans_of_an_escalation(spans: InMemorySpanExporter):
     assert {s.parent.span_id for s in (small, large)} == {whole.context.span_id}
     assert whole.attributes["hetagent.reason"] == "low_confidence"
     assert whole.attributes["hetagent.served_by"] == "llm"
+
+
+def stream(escalate: Literal["whole", "fields"]) -> Any:
+    @skill
+    def table(message: str) -> Table:
+        """Read it."""
+
+    slm = Scripted(
+        Answer({"day": "x", "time": "y"}, fields={"day": 0.9, "time": 0.1}), name="small"
+    )
+    llm = Scripted(Answer(raw='{"day": "x", "time": "z"}', confidence=0.9), name="large")
+    answer = Orchestrator(slm, llm=llm, policy=0.8, escalate=escalate).stream(table, "x")
+    list(answer)
+    return answer.outcome
+
+
+@pytest.mark.parametrize("escalate", ["whole", "fields"])
+def test_spans_of_a_stream(spans: InMemorySpanExporter, escalate: Literal["whole", "fields"]):
+    outcome = stream(escalate)
+    *calls, whole = spans.get_finished_spans()
+    assert whole.name == "invoke_agent table"
+    assert f"{whole.context.trace_id:032x}" == outcome.trace_id
+    assert sorted(call.name for call in calls) == ["chat large", "chat small"]
+    # The LLM is asked while the SLM's call is under way, and yet not as a part of it.
+    assert {call.parent.span_id for call in calls if call.parent} == {whole.context.span_id}
+    small = next(call for call in calls if call.name == "chat small").attributes or {}
+    finish = "stopped" if escalate == "whole" else "stop"
+    assert small["gen_ai.response.finish_reasons"] == (finish,)
+    assert (whole.attributes or {})["hetagent.served_by"] == outcome.served_by != "none"
 
 
 def test_spans_of_a_failure(spans: InMemorySpanExporter):

@@ -84,7 +84,7 @@ class Call:
     Attributes:
         role: What the model was asked as.
         model: Its name.
-        usage: Tokens and cost of this call.
+        usage: Tokens and cost of this call; of one that was stopped early, what it wrote.
         seconds: Time by stage, in seconds; ``total`` is the whole call.
         attempts: Tries it took, retries and repairs included.
         error: Why it gave no answer, or ``None``.
@@ -103,9 +103,10 @@ class Draft:
     """The SLM's answer where it was not accepted.
 
     Attributes:
-        text: The answer as decoded.
-        value: It as a value of the output type; ``None`` where it is not valid.
-        confidence: Raw confidence in the whole value; 0 where it is not valid.
+        text: The answer as decoded; of a stream, up to where it was stopped.
+        value: It as a value of the output type; ``None`` where it is not valid or not complete.
+        confidence: Raw confidence in the whole value, or what there is of it; 0 where it is not
+            valid.
         fields: Raw confidence by field path.
     """
 
@@ -132,7 +133,7 @@ class Outcome(Generic[R]):
         reason: Why the SLM's answer was not accepted; ``None`` where it was.
         draft: The SLM's answer where it was not accepted and there was one.
         error: The last error met on the way, or ``None``.
-        calls: Every model call made, in order.
+        calls: Every model call made, in the order they began.
         seconds: Wall-clock time of the whole run, in seconds.
         trace_id: 32 hexadecimal digits, the OpenTelemetry trace id where a span is active.
     """

@@ -8,11 +8,11 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel
 
-from hetagent import Answer, Model, Orchestrator, Scripted, Usage, skill
+from hetagent import Answer, Model, Orchestrator, Scripted, StreamingModel, Usage, skill
 from hetagent.confidence import score
 from hetagent.errors import ModelError, RateLimitError
 from hetagent.models import scripted
-from hetagent.models.base import Completion
+from hetagent.models.base import Completion, Token
 
 
 class Order(BaseModel):
@@ -125,3 +125,34 @@ def test_callers_at_once_take_one_answer_each():
     model = Scripted([Answer(label) for label in "abc" * 10])
     outcomes = Orchestrator(slm=model, concurrency=8).map(intent, ["x"] * 30)
     assert sorted(str(outcome.value) for outcome in outcomes) == sorted("abc" * 10)
+
+
+def test_a_stream_gives_the_tokens_of_the_completion_and_then_it():
+    answer = Answer(Order(dish="soup", count=1, notes=[]), fields={"dish": 0.5}, delay=0.1)
+    model = Scripted(answer)
+    assert isinstance(model, StreamingModel)
+
+    async def read(task: Any) -> list[tuple[float, Token | Completion]]:
+        began = time.perf_counter()
+        request = task.request("x")
+        return [(time.perf_counter() - began, piece) async for piece in model.stream(request)]
+
+    *tokens, (took, completion) = asyncio.run(read(order))
+    assert completion == ask(model, order)
+    assert isinstance(completion, Completion)
+    assert tuple(piece for _, piece in tokens) == completion.tokens
+    assert [at >= 0.1 * n / 3 for n, (at, _) in enumerate(tokens, start=1)] == [True] * 3
+    assert took >= 0.1
+    assert len(model.requests) == 2
+    ((took, choice),) = asyncio.run(read(intent))
+    assert isinstance(choice, Completion)
+    assert took >= 0.1
+
+
+def test_a_stream_that_fails():
+    async def read() -> None:
+        async for _ in Scripted(Answer(error=ModelError("broken"))).stream(order.request("x")):
+            raise AssertionError
+
+    with pytest.raises(ModelError, match="broken"):
+        asyncio.run(read())
