@@ -422,6 +422,17 @@ def test_an_llm_that_is_down_is_not_asked_again(error: ModelError):
     assert len(llm.requests) == 1
 
 
+def test_an_llm_that_went_down_is_not_asked_for_the_next_field():
+    llm = Scripted(Answer(error=ModelError("broken")))
+    slm = scripted({"guest.phone": 0.1, "people": 0.1, "note": 0.1}, delay=0.1)
+    answer = Orchestrator(slm, llm=llm, policy=0.8, escalate="fields").stream(order, "x")
+    assert told(answer) == [("guest.name", "Ann", "slm")]
+    assert answer.outcome.served_by == "none"
+    assert len(llm.requests) == 1
+    assert answer.outcome.draft is not None
+    assert answer.outcome.draft.value == Order.model_validate(DRAFT)
+
+
 def test_a_field_that_is_answered_badly_is_asked_for_whole():
     llm = Scripted([Answer(error=OutputError("bad", text="bad")), Answer(TRUTH)])
     agent = Orchestrator(scripted({"people": 0.1}), llm=llm, policy=0.8, escalate="fields")
@@ -695,9 +706,33 @@ def test_ctrl_c_stops_a_stream():
 # --- with a real model
 
 
-def test_a_real_model_without_or_with_a_stream(smol: LlamaCpp):
-    answer = Orchestrator(smol, policy=0.0).stream(order, "Soup and tea for Ann, four people")
+MESSAGE = "Soup and tea for Ann, four people"
+
+
+def test_a_real_model(smol: LlamaCpp):
+    answer = Orchestrator(smol, policy=0.0).stream(order, MESSAGE)
     items = dict(answer)
     assert items == answer.outcome.fields
     assert answer.outcome.served_by == "slm"
     assert isinstance(answer.outcome.value, Order)
+
+
+def test_the_tokens_of_a_real_model_give_each_field_once(smol: LlamaCpp):
+    """Real tokens span the ends of fields: their confidence is final where it is told."""
+
+    class Replayed:
+        name = "replayed"
+
+        async def complete(self, request: Request) -> Completion:
+            return await smol.complete(request)
+
+        async def stream(self, request: Request) -> AsyncIterator[Token | Completion]:
+            completion = await self.complete(request)
+            for token in completion.tokens or ():
+                yield token
+            yield completion
+
+    answer = Orchestrator(Replayed(), policy=0.0).stream(order, MESSAGE)
+    items = list(answer)
+    assert len({path for path, _ in items}) == len(items) >= 5
+    assert dict(items) == answer.outcome.fields

@@ -20,13 +20,14 @@ from hetagent.confidence import FieldScore, Score
 from hetagent.escalation import FieldQuestion, field_question
 from hetagent.models.base import Model, Request, Token
 from hetagent.options import Options
-from hetagent.outcome import FieldOutcome, Outcome
+from hetagent.outcome import FieldOutcome, Outcome, Reason
 from hetagent.policy import Decision, EarlyPolicy, Scored
 from hetagent.streaming import FieldReader
 
 __all__ = ["Serving", "Tell"]
 
 R = TypeVar("R")
+_DOWN: tuple[Reason, ...] = ("model_error", "timeout")
 Tell: TypeAlias = Callable[[str, FieldOutcome], None]
 
 
@@ -115,7 +116,7 @@ class Serving(Generic[R]):
                 return merged
             # An LLM that is down will not be up a moment later; one that erred is asked for all.
             for answer in failed:
-                if answer.reason in ("model_error", "timeout"):
+                if answer.reason in _DOWN:
                     return self._run.unserved(decision, draft, answer.error)
         await self._withdraw()
         answer = await self._ask("llm", self._llm, self._run.request)
@@ -133,9 +134,13 @@ class Serving(Generic[R]):
             return False
         others = decision.fields if self._questions else None
         rest = self._not_asked_for(decision.fields)
-        if self._questions and not rest:
+        if self._questions and (not rest or self._llm_is_down()):
             return True
         return self._ask_for(rest, draft.json, others=others)
+
+    def _llm_is_down(self) -> bool:
+        ended = (task for _, task in self._questions if task.done() and not task.cancelled())
+        return any(task.result().reason in _DOWN for task in ended)
 
     def _not_asked_for(self, paths: Iterable[str]) -> list[str]:
         return [path for path in paths if not any(q.covers(path) for q, _ in self._questions)]
@@ -205,9 +210,12 @@ class Serving(Generic[R]):
         weak: tuple[str, ...] = ()
         if decision is not None:
             escalate = decision.action == "escalate" and self._llm is not None
-            if not escalate or self._options.escalate == "whole":
+            if not escalate or self._llm_is_down():
                 self._refused = True
-                return not escalate
+                return True  # nobody takes over: the draft is written to its end
+            if self._options.escalate == "whole":
+                self._refused = True
+                return False
             weak = decision.fields
             new = self._not_asked_for(weak)
             if new and not self._ask_for(new, reader.partial, others=weak):

@@ -132,19 +132,19 @@ def test_a_stream_gives_the_tokens_of_the_completion_and_then_it():
     model = Scripted(answer)
     assert isinstance(model, StreamingModel)
 
-    async def read(task: Any) -> list[tuple[float, Token | Completion]]:
+    async def read(model: Scripted, task: Any) -> list[tuple[float, Token | Completion]]:
         began = time.perf_counter()
         request = task.request("x")
         return [(time.perf_counter() - began, piece) async for piece in model.stream(request)]
 
-    *tokens, (took, completion) = asyncio.run(read(order))
+    *tokens, (took, completion) = asyncio.run(read(model, order))
     assert completion == ask(model, order)
     assert isinstance(completion, Completion)
     assert tuple(piece for _, piece in tokens) == completion.tokens
     assert [at >= 0.1 * n / 3 for n, (at, _) in enumerate(tokens, start=1)] == [True] * 3
     assert took >= 0.1
     assert len(model.requests) == 2
-    ((took, choice),) = asyncio.run(read(intent))
+    ((took, choice),) = asyncio.run(read(Scripted(Answer("a", delay=0.1)), intent))
     assert isinstance(choice, Completion)
     assert took >= 0.1
 

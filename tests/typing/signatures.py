@@ -5,7 +5,17 @@ from typing import Literal, assert_type
 
 from pydantic import BaseModel
 
-from hetagent import Answer, Orchestrator, Outcome, Scripted, Skill, ToolCall, skill, tools
+from hetagent import (
+    Answer,
+    FieldOutcome,
+    Orchestrator,
+    Outcome,
+    Scripted,
+    Skill,
+    ToolCall,
+    skill,
+    tools,
+)
 
 
 class Booking(BaseModel):
@@ -59,6 +69,11 @@ def runs() -> None:
     assert_type(outcome, Outcome[Literal["book", "cancel"]])
     assert_type(outcome.value, Literal["book", "cancel"] | None)
     assert_type(agent.map(intent, [("x", "en")]), list[Outcome[Literal["book", "cancel"]]])
+    with agent.stream(intent, "x") as stream:
+        for path, field in stream:
+            assert_type(path, str)
+            assert_type(field, FieldOutcome)
+    assert_type(stream.outcome, Outcome[Literal["book", "cancel"]])
     easy = agent.with_options(policy=0.1)
     assert_type(easy, Orchestrator)
     with agent as entered:
@@ -69,6 +84,9 @@ async def runs_async() -> None:
     agent = Orchestrator(slm=Scripted(Answer({"people": 2})))
     assert_type(await agent.arun(booking, "x"), Outcome[Booking])
     assert_type(await agent.amap(booking, ["x"]), list[Outcome[Booking]])
+    async with agent.astream(booking, "x") as stream:
+        assert_type([path async for path, _ in stream], list[str])
+    assert_type(stream.outcome, Outcome[Booking])
 
 
 def mistakes() -> None:
@@ -76,6 +94,8 @@ def mistakes() -> None:
     agent = Orchestrator(slm=Scripted(Answer("book")))
     agent.run(intent)  # type: ignore[call-arg]
     agent.run(intent, 5)  # type: ignore[arg-type]
+    agent.stream(intent)  # type: ignore[call-arg]
+    agent.astream(intent, 5)  # type: ignore[arg-type]
     agent.run(intent, "x", temperature=1)  # type: ignore[call-arg]
     intent("x", "en", "more")  # type: ignore[call-arg]
     booking.using("a name")  # type: ignore[arg-type]
