@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from hetagent.engine.library import forget_words, last_words, llama_cpp
-from hetagent.engine.llama import LlamaWeights
+from hetagent.engine.llama import LlamaAdapter, LlamaWeights
 from hetagent.engine.steps import Logits
 from hetagent.errors import ModelError
 
@@ -151,7 +151,7 @@ class LlamaContext:
         self._vocabulary_size = int(
             lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(weights.pointer))
         )
-        self._adapters: tuple[tuple[Any, float], ...] = ()
+        self._adapters: tuple[tuple[LlamaAdapter, float], ...] = ()
 
     def close(self) -> None:
         """Free the cache."""
@@ -201,7 +201,7 @@ class LlamaContext:
         """Forget all sequences."""
         llama_cpp().llama_memory_clear(self._memory, True)
 
-    def use_adapters(self, adapters: Sequence[tuple[Any, float]]) -> None:
+    def use_adapters(self, adapters: Sequence[tuple[LlamaAdapter, float]]) -> None:
         """Apply LoRA adapters, given as loaded weights with their scales, from now on.
 
         Raises:
@@ -211,7 +211,7 @@ class LlamaContext:
         if wanted == self._adapters:
             return
         lib = llama_cpp()
-        array = (lib.llama_adapter_lora_p_ctypes * len(wanted))(*(one for one, _ in wanted))
+        array = (lib.llama_adapter_lora_p_ctypes * len(wanted))(*(one.pointer for one, _ in wanted))
         scales = (ctypes.c_float * len(wanted))(*(scale for _, scale in wanted))
         if lib.llama_set_adapters_lora(self._pointer, array, len(wanted), scales):
             raise ModelError(f"llama.cpp cannot apply the adapters to {self._weights.path.name}.")

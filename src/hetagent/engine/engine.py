@@ -14,6 +14,7 @@ from hetagent.engine.context import SEQUENCES, ContextOptions, LlamaContext
 from hetagent.engine.identity import build_identity, cpu_identity, file_identity
 from hetagent.engine.llama import LlamaVocabulary, LlamaWeights
 from hetagent.engine.prefix_store import PrefixStore
+from hetagent.engine.prefixes import Adapters
 from hetagent.engine.probe import require
 from hetagent.engine.scheduler import Scheduler
 from hetagent.engine.space import Space
@@ -84,7 +85,7 @@ class Engine:
             batcher, space=space, parallel=options.parallel, queue=options.queue
         )
 
-    def adapters(self, scales: Sequence[tuple[Path, float]]) -> tuple[tuple[Any, float], ...]:
+    def adapters(self, scales: Sequence[tuple[Path, float]]) -> Adapters:
         """Load LoRA adapters.
 
         Raises:
@@ -99,9 +100,8 @@ class Engine:
         self._weights.close()
 
     def _store(self, options: EngineOptions, extra_buffers: bool) -> PrefixStore:
-        def name_adapters(adapters: Any) -> Any:
-            paths = self._weights.adapter_paths
-            return [[file_identity(paths[pointer]), scale] for pointer, scale in adapters]
+        def name_adapters(adapters: Adapters) -> Any:
+            return [[file_identity(adapter.path), scale] for adapter, scale in adapters]
 
         context = options.context
         model = {

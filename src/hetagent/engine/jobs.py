@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from hetagent.engine.decode import Decoding
-from hetagent.engine.prefixes import Prefix, PrefixKey
+from hetagent.engine.prefixes import Adapters, Prefix, PrefixKey
 from hetagent.engine.steps import Step
 from hetagent.engine.tries import Group
 from hetagent.models.base import Completion
@@ -50,7 +50,7 @@ class Job:
         "turn",
     )
 
-    def __init__(self, decoding: Decoding, *, adapters: tuple[tuple[Any, float], ...] = ()) -> None:
+    def __init__(self, decoding: Decoding, *, adapters: Adapters = ()) -> None:
         self.decoding = decoding
         self.adapters = adapters
         self.prefix_key: PrefixKey = (adapters, decoding.prompt[: decoding.fixed])

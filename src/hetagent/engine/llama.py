@@ -6,6 +6,7 @@ import ctypes
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -13,7 +14,20 @@ from hetagent.engine.library import forget_words, last_words, llama_cpp
 from hetagent.engine.vocabulary import looks_special
 from hetagent.errors import ModelError, ModelFileError
 
-__all__ = ["LlamaVocabulary", "LlamaWeights"]
+__all__ = ["LlamaAdapter", "LlamaVocabulary", "LlamaWeights"]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LlamaAdapter:
+    """Loaded LoRA weights; equal to nothing but themselves.
+
+    Attributes:
+        path: Their file.
+        pointer: llama.cpp's own.
+    """
+
+    path: FilePath
+    pointer: Any
 
 
 class LlamaWeights:
@@ -47,7 +61,7 @@ class LlamaWeights:
         self.recurrent = bool(
             lib.llama_model_is_recurrent(self.pointer) or lib.llama_model_is_hybrid(self.pointer)
         )
-        self._adapters: dict[FilePath, Any] = {}
+        self._adapters: dict[FilePath, LlamaAdapter] = {}
 
     @property
     def template(self) -> str | None:
@@ -65,12 +79,7 @@ class LlamaWeights:
         lib.llama_model_meta_val_str(self.pointer, name, buffer, size + 1)
         return buffer.value.decode("utf-8", errors="replace")
 
-    @property
-    def adapter_paths(self) -> dict[Any, FilePath]:
-        """Files of the adapters that are loaded."""
-        return {pointer: path for path, pointer in self._adapters.items()}
-
-    def load_adapter(self, path: FilePath) -> Any:
+    def load_adapter(self, path: FilePath) -> LlamaAdapter:
         """LoRA weights for this model, loaded at the first call.
 
         Raises:
@@ -85,8 +94,8 @@ class LlamaWeights:
                 f"llama.cpp cannot load the adapter {path.name}: {last_words()}",
                 hint=f"It must be a LoRA adapter in GGUF made for {self.path.name}.",
             )
-        self._adapters[path] = pointer
-        return pointer
+        self._adapters[path] = LlamaAdapter(path, pointer)
+        return self._adapters[path]
 
     def close(self) -> None:
         """Free the weights and their adapters; every context on them must be closed before."""

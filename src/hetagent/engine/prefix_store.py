@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hetagent.engine.prefixes import PrefixKey
+from hetagent.engine.prefixes import Adapters, PrefixKey
 
 __all__ = ["PrefixStore"]
 
@@ -44,7 +44,7 @@ class PrefixStore:
         folder: Path,
         *,
         model: Any,
-        name_adapters: Callable[[Any], Any],
+        name_adapters: Callable[[Adapters], Any],
         limit: int = DEFAULT_BYTES,
     ) -> None:
         self._folder = folder

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Any
 
 from hetagent.engine.context import LlamaContext
+from hetagent.engine.llama import LlamaAdapter
 from hetagent.engine.space import Space
 
-__all__ = ["Prefix", "PrefixCache", "PrefixKey"]
+__all__ = ["Adapters", "Prefix", "PrefixCache", "PrefixKey"]
 
-PrefixKey = tuple[Any, tuple[int, ...]]
+Adapters = tuple[tuple[LlamaAdapter, float], ...]
+"""Loaded LoRA adapters, each with its scale."""
+
+PrefixKey = tuple[Adapters, tuple[int, ...]]
 """The adapters a prefix is evaluated with, and its tokens."""
 
 

@@ -141,13 +141,15 @@ class Scheduler:
         finished = 0
         seconds = 0.0
         while True:
-            self._collect(expected=finished, patience=min(_LINGER_S, _LINGER_SHARE * seconds))
-            with self._changed:
-                if not self._active and not self._waiting and not self._incoming:
-                    self._serving = False
-                    return
+            patience = min(_LINGER_S, _LINGER_SHARE * seconds)
             began = time.perf_counter()
             try:
+                self._collect(expected=finished, patience=patience)
+                with self._changed:
+                    if not self._active and not self._waiting and not self._incoming:
+                        self._serving = False
+                        return
+                began = time.perf_counter()
                 finished = self._step()
             except Exception as error:
                 finished = self._give_up(error)

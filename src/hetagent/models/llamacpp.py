@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hetagent.errors import ModelError
 from hetagent.models.base import Request
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hetagent.engine.context import FlashAttention, KvType
     from hetagent.engine.decode import Decoder
     from hetagent.engine.engine import Engine, EngineOptions
+    from hetagent.engine.prefixes import Adapters
     from hetagent.engine.scheduler import Stats
 
 __all__ = ["LlamaCpp"]
@@ -110,7 +111,7 @@ class LlamaCpp(LocalModel):
         self._template = chat_template
         self._decoder: Decoder | None = None
         self._engine: Engine | None = None
-        self._loaded_adapters: tuple[tuple[Any, float], ...] = ()
+        self._loaded_adapters: Adapters = ()
 
     def stats(self) -> Stats:
         """What the engine does now: jobs, prefixes, and the use of the KV cache.
