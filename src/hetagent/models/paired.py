@@ -103,8 +103,6 @@ def _at_most(count: int, rows: int, probability: float) -> float:
     yes, no = math.log(probability or 1e-300), math.log1p(-probability)
     whole = math.lgamma(rows + 1)
     return sum(
-        math.exp(
-            whole - math.lgamma(k + 1) - math.lgamma(rows - k + 1) + k * yes + (rows - k) * no
-        )
+        math.exp(whole - math.lgamma(k + 1) - math.lgamma(rows - k + 1) + k * yes + (rows - k) * no)
         for k in range(count + 1)
     )
