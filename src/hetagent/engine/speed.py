@@ -25,12 +25,17 @@ __all__ = [
     "Suggestion",
     "TypicalCall",
     "compare",
+    "fewest_threads",
     "median_rates",
+    "smallest_batch",
     "suggest",
     "usable_cpus",
 ]
 
-BATCH_SIZES = (16, 32, 64, 128, 256, 512)
+BATCH_SIZES: tuple[int, ...] = (16, 32, 64, 128, 256, 512)
+TOLERANCE = 0.03
+"""How much slower than the best is still as good, as a share."""
+
 _CONTEXT = 1024
 _ROUNDS = 3
 _SAMPLE_SECONDS = 0.4
@@ -226,7 +231,7 @@ def suggest(
     cpus: int,
     call: TypicalCall,
     rounds: int = _ROUNDS,
-    tolerance: float = 0.03,
+    tolerance: float = TOLERANCE,
 ) -> Suggestion:
     """Find the fewest threads and the smallest batch that are about as fast as the best.
 
@@ -244,8 +249,7 @@ def suggest(
         for count in counts:
             tried[count].append(meter.rates(sample, threads=count))
     by_threads = {count: median_rates(rates) for count, rates in tried.items()}
-    best = min(rates.seconds(call) for rates in by_threads.values())
-    threads = next(c for c in counts if by_threads[c].seconds(call) <= best * (1 + tolerance))
+    threads = fewest_threads(by_threads, call=call, tolerance=tolerance)
 
     longest = by_threads[threads].prefill * _LONGEST_BATCH_SECONDS
     sizes = [size for size in BATCH_SIZES if size <= max(longest, BATCH_SIZES[0])]
@@ -254,9 +258,21 @@ def suggest(
         for size in sizes:
             timed[size].append(meter.prefill(size, threads=threads))
     by_batch = {size: median(rates) for size, rates in timed.items()}
+    return Suggestion(threads, smallest_batch(by_batch, tolerance=tolerance), by_threads, by_batch)
+
+
+def fewest_threads(
+    by_threads: Mapping[int, Rates], *, call: TypicalCall, tolerance: float = TOLERANCE
+) -> int:
+    """The fewest threads with which a call takes about as long as with the best number."""
+    best = min(rates.seconds(call) for rates in by_threads.values())
+    return min(n for n, r in by_threads.items() if r.seconds(call) <= best * (1 + tolerance))
+
+
+def smallest_batch(by_batch: Mapping[int, float], *, tolerance: float = TOLERANCE) -> int:
+    """The smallest batch that is read at about the best prefill rate."""
     enough = max(by_batch.values()) * (1 - tolerance)
-    batch = next(size for size in sizes if by_batch[size] >= enough)
-    return Suggestion(threads, batch, by_threads, by_batch)
+    return min(size for size, rate in by_batch.items() if rate >= enough)
 
 
 def median_rates(rates: Sequence[Rates]) -> Rates:

@@ -302,7 +302,7 @@ def _workspace(folder: Path, stem: str) -> Iterator[Path]:
     """A folder for candidates, on the disk of the result; gone afterwards whatever happens."""
     staging = folder / f".{stem}.optimize"
     try:
-        with locked(staging, on_wait=lambda: None):
+        with locked(folder / f"{stem}.optimize", on_wait=lambda: None):
             # What a killed process left.
             shutil.rmtree(staging, ignore_errors=True)
             staging.mkdir(parents=True)

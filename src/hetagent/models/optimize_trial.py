@@ -28,13 +28,14 @@ __all__ = ["Trial", "suggest_for"]
 
 _ROUNDS = 5
 _ROUND_SECONDS = 2.0
+_SUGGEST_ROUNDS = 3
 
 
 def suggest_for(path: Path, *, call: TypicalCall) -> Suggestion:
     """Threads and batch size for a file on this machine; see `hetagent.engine.speed.suggest`."""
     cpus = usable_cpus()
     with Meter(path, extra_buffers=require(path), threads=cpus) as meter:
-        return suggest(meter, cpus=cpus, call=call)
+        return suggest(meter, cpus=cpus, call=call, rounds=_SUGGEST_ROUNDS)
 
 
 class Trial:
