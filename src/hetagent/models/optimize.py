@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from hetagent.engine.library import version
@@ -131,7 +132,7 @@ def optimize(
         on_progress=on_progress,
     )
     target_folder = source.parent if output is None else output.absolute().parent
-    with trial, _workspace(target_folder, source.stem) as folder:
+    with trial, _workspace(target_folder, source.stem, on_progress) as folder:
         search = _Search(trial, limits, folder, candidates=len(chosen))
         for kind in chosen:
             search.try_kind(kind)
@@ -298,11 +299,12 @@ def _notes(original: str | None, labelled: Labelled | None, limits: Limits) -> I
 
 
 @contextmanager
-def _workspace(folder: Path, stem: str) -> Iterator[Path]:
+def _workspace(folder: Path, stem: str, on_progress: OnProgress) -> Iterator[Path]:
     """A folder for candidates, on the disk of the result; gone afterwards whatever happens."""
     staging = folder / f".{stem}.optimize"
     try:
-        with locked(folder / f"{stem}.optimize", on_wait=lambda: None):
+        waiting = partial(on_progress, "waiting for another process that optimises it", 0, 0)
+        with locked(folder / f"{stem}.optimize", on_wait=waiting):
             # What a killed process left.
             shutil.rmtree(staging, ignore_errors=True)
             staging.mkdir(parents=True)
