@@ -126,7 +126,11 @@ class Meter:
         self._memory = lib.llama_get_memory(self._context)
         self._vocabulary = int(lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(self._model)))
         self._batch = lib.llama_batch_init(max(BATCH_SIZES), 0, 1)
-        self._evaluate(0, 16)  # the first pages weights in, and is not timed
+        try:
+            self._evaluate(0, 16)  # the first pages weights in, and is not timed
+        except ModelError:
+            self._free()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -137,10 +141,7 @@ class Meter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        lib = llama_cpp()
-        lib.llama_batch_free(self._batch)
-        lib.llama_free(self._context)
-        lib.llama_model_free(self._model)
+        self._free()
 
     def prefill(self, tokens: int, *, threads: int | None = None) -> float:
         """Evaluate one batch from an empty cache; tokens a second."""
@@ -165,6 +166,12 @@ class Meter:
             self.prefill(sample.prefill, threads=threads),
             self.decode(sample.decode, threads=threads),
         )
+
+    def _free(self) -> None:
+        lib = llama_cpp()
+        lib.llama_batch_free(self._batch)
+        lib.llama_free(self._context)
+        lib.llama_model_free(self._model)
 
     def _context_params(self) -> Any:
         params = llama_cpp().llama_context_default_params()
