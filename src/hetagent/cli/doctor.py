@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -14,13 +13,12 @@ from typing import Any
 
 from hetagent import __version__
 from hetagent.engine.probe import BUILD_HINT, Verdict, probe
+from hetagent.machine import cpu
 from hetagent.models.catalog import DEFAULT_SLM
 from hetagent.models.fetch import cached_path, resolve
 from hetagent.paths import cache_dir
 
 __all__ = ["cpu", "run_doctor"]
-
-_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "sve", "i8mm")
 
 
 def run_doctor(model: str | None, *, gpu_layers: int, as_json: bool) -> bool:
@@ -68,22 +66,6 @@ def _advice(verdict: Verdict, path: Path | None) -> list[str]:
             "--force-reinstall --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
         )
     return advice
-
-
-def cpu() -> dict[str, Any]:
-    """Name, usable cores and instruction sets of this machine's CPU."""
-    name, flags = platform.processor() or platform.machine(), set[str]()
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                name = value.strip()
-            elif key.strip() in ("flags", "Features"):
-                flags = set(value.split())
-    except OSError:
-        pass  # not Linux: the name is all there is
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"name": name, "cores": usable, "features": [f for f in _FEATURES if f in flags]}
 
 
 def _gpu() -> str | None:

@@ -8,18 +8,22 @@ from typing import Annotated, Any
 
 import typer
 
+from hetagent.cli.optimize import EPILOG, optimize_model
 from hetagent.errors import ModelFileError, UnknownModelError
 from hetagent.models.catalog import CatalogModel, Quantisation, find, load_catalog
-from hetagent.models.fetch import Source, cached_path, pull, resolve
+from hetagent.models.fetch import Source, cached_path, pull, remove, resolve
+from hetagent.models.fetch_paths import model_path
 from hetagent.models.fetch_store import read_record
+from hetagent.models.variants import Variant, read_variant, split_reference, variants_of
 
 __all__ = ["app"]
 
 app = typer.Typer(
     name="models",
-    help="List, show and fetch the models of the catalogue.",
+    help="List, show, fetch, optimise and remove models.",
     no_args_is_help=True,
 )
+app.command("optimize", epilog=EPILOG)(optimize_model)
 
 _SOURCES: Mapping[str | None, Source | None] = {None: None, "pypi": "pypi", "hub": "hub"}
 
@@ -42,7 +46,8 @@ def list_models(*, as_json: _Json = False) -> None:
 @app.command("show")
 def show_model(name: _Name, *, as_json: _Json = False) -> None:
     """Show all that is known of one model."""
-    description = _describe(find(name))
+    variant = split_reference(name)
+    description = _describe(find(variant[0] if variant else name))
     if as_json:
         typer.echo(json.dumps(description, indent=2))
     else:
@@ -106,6 +111,17 @@ def print_path(
     typer.echo(json.dumps({"name": name, "path": str(path)}) if as_json else str(path))
 
 
+@app.command("remove")
+def remove_model(
+    name: Annotated[str, typer.Argument(help="A name, hub reference, or variant NAME@TYPE.")],
+    *,
+    as_json: _Json = False,
+) -> None:
+    """Remove pulled weights, or a variant that `optimize` made, from this machine."""
+    path = remove(name)
+    typer.echo(json.dumps({"name": name, "removed": str(path)}) if as_json else f"Removed {path}")
+
+
 def _source(text: str | None) -> Source | None:
     if text not in _SOURCES:
         raise UnknownModelError(f"There is no source {text!r}.", hint="Use pypi or hub.")
@@ -148,6 +164,31 @@ def _describe_quantisation(model: CatalogModel, quantisation: Quantisation) -> d
         "packages": [f"{part.package}=={part.version}" for part in quantisation.pypi],
         "pulled": path is not None,
         "path": None if path is None else str(path),
+        "variants": _describe_variants(model, quantisation) if supported else [],
+    }
+
+
+def _describe_variants(model: CatalogModel, quantisation: Quantisation) -> list[dict[str, Any]]:
+    # The default file's variants go by the model's name alone.
+    name = model.name
+    if quantisation is not model.quantisations[0]:
+        name = f"{name}:{quantisation.name}"
+    found = []
+    for kind, path in variants_of(model_path(model, quantisation)).items():
+        known = read_variant(path)
+        if known is not None:
+            found.append({"name": f"{name}@{kind}", "path": str(path), **_describe_variant(known)})
+    return found
+
+
+def _describe_variant(known: Variant) -> dict[str, Any]:
+    return {
+        "type": known.kind,
+        "size_bytes": known.size_bytes,
+        "sha256": known.sha256,
+        "source_sha256": known.source_sha256,
+        "made_at": known.made_at,
+        "facts": dict(known.facts),
     }
 
 
@@ -220,12 +261,25 @@ def _print_model(model: dict[str, Any]) -> None:
         for label, value in details.items():
             if value:
                 console.print(f"  {label:<9} {value}")
+        for variant in quantisation["variants"]:
+            console.print(f"  {'variant':<9} {_variant_line(variant)}")
+
+
+def _variant_line(variant: dict[str, Any]) -> str:
+    chosen = [c for c in variant["facts"].get("candidates", []) if c["type"] == variant["type"]]
+    speed = f", {chosen[0]['speedup']:.2f} times as fast" if chosen else ""
+    return f"{variant['name']}  {_size(variant['size_bytes'])}{speed}, made {variant['made_at']}"
 
 
 def _state(model: dict[str, Any]) -> str:
     if model["unsupported"]:
         return "n/a"
-    return " ".join(q["name"] for q in model["quantisations"] if q["pulled"]) or "no"
+    here = [
+        name
+        for q in model["quantisations"]
+        for name in ([q["name"]] if q["pulled"] else []) + [f"@{v['type']}" for v in q["variants"]]
+    ]
+    return " ".join(here) or "no"
 
 
 def _count(number: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 import typer
@@ -38,5 +39,9 @@ def model_named(reference: str) -> Model:
     from hetagent.models.llamacpp import LlamaCpp
 
     # LiteLLM names have a provider before a slash; so do files on the hub, which end in .gguf.
-    local = "/" not in reference or reference.endswith(".gguf") or reference.startswith("hf://")
+    local = (
+        "/" not in reference
+        or re.search(r"\.gguf(@\w+)?$", reference) is not None
+        or reference.startswith("hf://")
+    )
     return LlamaCpp(reference) if local else LiteLLM(reference)

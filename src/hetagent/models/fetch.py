@@ -15,7 +15,8 @@ from hetagent.errors import (
     UnknownModelError,
 )
 from hetagent.models.catalog import CatalogModel, HubRef, Quantisation, select
-from hetagent.models.fetch_hub import choose_file, describe, fetch_from_hub, parse_hub_reference
+from hetagent.models.fetch_hub import describe, fetch_from_hub, parse_hub_reference
+from hetagent.models.fetch_paths import cached_hub_file, hub_path, model_path, source_path
 from hetagent.models.fetch_progress import DownloadProgress
 from hetagent.models.fetch_pypi import fetch_from_pypi
 from hetagent.models.fetch_store import (
@@ -26,12 +27,27 @@ from hetagent.models.fetch_store import (
     is_trusted,
     locked,
     partial_path,
+    record_path,
     sha256_of,
     staging_path,
 )
-from hetagent.paths import cache_dir
+from hetagent.models.variants import (
+    find_variant,
+    read_variant,
+    remove_variant,
+    split_reference,
+    variant_path,
+)
 
-__all__ = ["Source", "cached_path", "is_pulled", "pull", "pull_quantisation", "resolve"]
+__all__ = [
+    "Source",
+    "cached_path",
+    "is_pulled",
+    "pull",
+    "pull_quantisation",
+    "remove",
+    "resolve",
+]
 
 Source = Literal["pypi", "hub"]
 
@@ -42,7 +58,8 @@ def resolve(reference: str | os.PathLike[str], *, progress: bool | None = None) 
     Args:
         reference: A path to a ``.gguf`` file, a catalogue name with or without
             ``:QUANTISATION``, or a hub reference: ``owner/repo/file.gguf`` or
-            ``owner/repo:QUANTISATION``, with or without ``hf://`` before it.
+            ``owner/repo:QUANTISATION``, with or without ``hf://`` before it. ``@TYPE`` after any
+            of them is a variant of it, made by ``hetagent models optimize``.
         progress: ``False`` shows nothing, ``True`` always something, ``None`` what suits
             standard error.
 
@@ -50,12 +67,15 @@ def resolve(reference: str | os.PathLike[str], *, progress: bool | None = None) 
         The file.
 
     Raises:
-        UnknownModelError: The reference means nothing that is known.
-        ModelFileError: The path has no file, or one that is not GGUF.
+        UnknownModelError: The reference means nothing that is known, or a variant that has not
+            been made.
+        ModelFileError: The path has no file, or one that is not GGUF; or the variant is stale.
         ChecksumError: What was fetched is not the file that was expected.
         DownloadError: It could not be fetched.
     """
     text = os.fspath(reference)
+    if (variant := split_reference(text)) is not None:
+        return _variant(*variant)
     local = _local_file(text)
     return local if local is not None else pull(text, progress=progress)
 
@@ -84,6 +104,8 @@ def pull(
         ChecksumError: What was fetched is not the file that was expected.
         DownloadError: It could not be fetched.
     """
+    if (variant := split_reference(name)) is not None:
+        return _variant(*variant)
     hub = parse_hub_reference(name)
     if hub is None:
         model, quantisation = select(name)
@@ -93,11 +115,11 @@ def pull(
             f"{name!r} is a hub reference and has no packages.", hint="Leave out the source."
         )
     ref, wanted = hub
-    if not force and (here := _cached_hub_file(ref, wanted)) is not None:
+    if not force and (here := cached_hub_file(ref, wanted)) is not None:
         return here
     if ref.file is None:
         ref = HubRef(ref.repo, describe(ref, wanted).file)
-    path = _hub_path(ref)
+    path = hub_path(ref)
     return _ensure(
         path,
         title=path.name,
@@ -118,7 +140,7 @@ def pull_quantisation(
     progress: bool | None = None,
 ) -> Path:
     """Fetch one weights file of a model, unless it is here already; see `pull`."""
-    path = _model_path(model, quantisation)
+    path = model_path(model, quantisation)
     name = f"{model.name}:{quantisation.name}"
     sources = _sources(name, quantisation, source)
 
@@ -166,22 +188,59 @@ def cached_path(name: str) -> Path | None:
 
     Raises:
         UnknownModelError: There is no such model or quantisation in the catalogue.
-        ModelFileError: The path has no file, or one that is not GGUF.
+        ModelFileError: The path has no file, or one that is not GGUF; or the variant is stale.
     """
+    if (variant := split_reference(name)) is not None:
+        source, _ = source_path(variant[0])
+        made = source is not None and read_variant(variant_path(source, variant[1]))
+        return _variant(*variant) if made else None
     local = _local_file(name)
     if local is not None:
         return local
     hub = parse_hub_reference(name)
     if hub is not None:
-        return _cached_hub_file(*hub)
+        return cached_hub_file(*hub)
     model, quantisation = select(name)
-    path = _model_path(model, quantisation)
+    path = model_path(model, quantisation)
     return path if is_trusted(path, sha256=quantisation.sha256) else None
 
 
 def is_pulled(name: str) -> bool:
     """Whether a reference's file is on this machine; see `cached_path`."""
     return cached_path(name) is not None
+
+
+def remove(reference: str) -> Path:
+    """Remove pulled weights or a variant from the cache.
+
+    Args:
+        reference: A catalogue name, hub reference or variant; not a path, unless of a variant.
+
+    Returns:
+        The path they had.
+
+    Raises:
+        UnknownModelError: There is nothing of that name, or it is a file that was not pulled.
+    """
+    if (variant := split_reference(reference)) is not None:
+        return remove_variant(*variant, source=source_path(variant[0])[0])
+    if Path(reference).expanduser().is_file():
+        raise UnknownModelError(
+            f"{reference} is a file, not a pulled model.", hint="Remove it as you would any file."
+        )
+    path = cached_path(reference)
+    if path is None:
+        raise UnknownModelError(
+            f"{reference} is not on this machine.", hint="`hetagent models list` shows what is."
+        )
+    record_path(path).unlink(missing_ok=True)
+    path.unlink()
+    return path
+
+
+def _variant(name: str, kind: str) -> Path:
+    source, pinned = source_path(name)
+    return find_variant(name, kind, source=source, pinned=pinned)
 
 
 def _local_file(text: str) -> Path | None:
@@ -311,32 +370,3 @@ def _both_failed(name: str, first: HetagentError, second: HetagentError) -> Down
         f"hub ({second.message})",
         hint=first.hint,
     )
-
-
-def _models_folder() -> Path:
-    try:
-        return cache_dir() / "models"
-    except OSError as error:
-        raise ModelFileError(
-            f"The cache folder cannot be made: {error}.",
-            hint="Set HETAGENT_CACHE to a folder that can be written.",
-        ) from error
-
-
-def _model_path(model: CatalogModel, quantisation: Quantisation) -> Path:
-    return _models_folder() / model.name / quantisation.file
-
-
-def _hub_path(ref: HubRef) -> Path:
-    return _models_folder() / "hub" / ref.repo.replace("/", "--") / (ref.file or "")
-
-
-def _cached_hub_file(ref: HubRef, quantisation: str) -> Path | None:
-    path = _hub_path(ref)
-    if ref.file is not None:
-        return path if is_trusted(path) else None
-    pulled = {str(p.relative_to(path)): p for p in path.rglob("*.gguf") if is_trusted(p)}
-    try:
-        return pulled[choose_file(pulled, quantisation, repo=ref.repo)]
-    except UnknownModelError:
-        return None

@@ -28,8 +28,10 @@ __all__ = [
     "locked",
     "partial_path",
     "read_record",
+    "record_path",
     "sha256_of",
     "staging_path",
+    "sync",
 ]
 
 _MAGIC = b"GGUF"
@@ -67,7 +69,7 @@ def staging_path(path: Path) -> Path:
 def read_record(path: Path) -> Record | None:
     """The record beside a file; ``None`` where there is none or it cannot be read."""
     try:
-        return Record(**json.loads(_record_path(path).read_text(encoding="utf-8")))
+        return Record(**json.loads(record_path(path).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
@@ -116,9 +118,9 @@ def commit(partial: Path, path: Path, *, record: Record, expected: str | None) -
     except ModelFileError:
         partial.unlink(missing_ok=True)
         raise
-    _sync(partial)
+    sync(partial)
     # In this order a kill in between leaves a file that is not trusted, never the other way.
-    _record_path(path).unlink(missing_ok=True)
+    record_path(path).unlink(missing_ok=True)
     os.replace(partial, path)
     _write_record(path, record)
 
@@ -194,20 +196,22 @@ def locked(path: Path, *, on_wait: Callable[[], None]) -> Iterator[None]:
         lock.release()
 
 
-def _record_path(path: Path) -> Path:
+def record_path(path: Path) -> Path:
+    """Where what is known of a file is noted."""
     return path.with_name(f"{path.name}.json")
 
 
 def _write_record(path: Path, record: Record) -> None:
     stamped = asdict(record) | {"pulled_at": datetime.now(UTC).isoformat(timespec="seconds")}
-    partial = partial_path(_record_path(path))
+    partial = partial_path(record_path(path))
     partial.write_text(json.dumps(stamped, indent=2) + "\n", encoding="utf-8")
-    _sync(partial)
-    os.replace(partial, _record_path(path))
-    _sync(path.parent)
+    sync(partial)
+    os.replace(partial, record_path(path))
+    sync(path.parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
