@@ -220,8 +220,8 @@ def _lines(report: Report) -> list[str]:
         )
     lines += report.notes
     lines.append(
-        f"Suggested for {report.kept or report.name}: threads={tuned.threads}, batches of "
-        f"{tuned.batch} tokens."
+        f"Suggested: LlamaCpp({report.kept or report.name!r}, threads={tuned.threads}, "
+        f"batch={tuned.batch})"
     )
     lines.append(_result(report))
     return lines

@@ -44,4 +44,5 @@ def model_named(reference: str) -> Model:
         or re.search(r"\.gguf(@\w+)?$", reference) is not None
         or reference.startswith("hf://")
     )
-    return LlamaCpp(reference) if local else LiteLLM(reference)
+    # A command is a new process each time, which need not evaluate the same prompts anew.
+    return LlamaCpp(reference, store_prefixes=True) if local else LiteLLM(reference)
