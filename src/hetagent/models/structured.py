@@ -83,7 +83,7 @@ def response_format(form: Form, output: OutputType[Any], *, own_server: bool) ->
 
 def chat(messages: Sequence[Message], output: OutputType[Any], form: Form) -> Chat:
     """The messages to send; unless the provider takes the schema, they end up stating it."""
-    turns = [{"role": message.role, "content": message.content} for message in messages]
+    turns = [{"role": message.role, "content": _sent(message, output)} for message in messages]
     if form == "schema":
         return turns
     schema = json.dumps(root_schema(output), ensure_ascii=False, separators=(",", ":"))
@@ -95,6 +95,17 @@ def chat(messages: Sequence[Message], output: OutputType[Any], form: Form) -> Ch
         turns[0]["content"] += f"\n\n{order}"
         return turns
     return [{"role": "system", "content": order}, *turns]
+
+
+def _sent(message: Message, output: OutputType[Any]) -> str:
+    """What is sent of a message: of an example's answer, the form in which answers are to come."""
+    if message.role != "assistant" or is_object(output):
+        return message.content
+    try:
+        output.parse(message.content)
+    except OutputError:
+        return message.content  # an answer of another type, shown for another reason
+    return json.dumps({ANSWER: output.json_of_text(message.content)}, ensure_ascii=False)
 
 
 def repair(text: str, error: OutputError) -> Chat:
