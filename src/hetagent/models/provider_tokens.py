@@ -72,11 +72,11 @@ def answer_tokens(
         return None
     start = before + len(content[: span[0]].encode("utf-8", "replace"))
     answer = read_object(content[slice(*span)].encode("utf-8", "replace"), start)
-    for schema in _orders(root_schema(output)):
-        tokens = _Follower(schema, answer, meaning(answer, output)).follow(entries)
-        if tokens is not None and b"".join(token.text for token in tokens) == text.encode():
-            return tokens
-    return None
+    schema = _in_order_of(root_schema(output), answer.text)
+    tokens = _Follower(schema, answer, meaning(answer, output)).follow(entries)
+    if tokens is None or b"".join(token.text for token in tokens) != text.encode():
+        return None
+    return tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +147,32 @@ def _probability(logprob: float) -> float:
     return math.exp(min(0.0, logprob))
 
 
-def _orders(schema: Schema) -> Iterator[Schema]:
-    """The schema, and with its keys sorted: llama-cpp-python's server answers in that order."""
-    yield schema
-    ordered = json.loads(json.dumps(schema, sort_keys=True))
-    if json.dumps(ordered) != json.dumps(schema):
-        yield ordered
+def _in_order_of(schema: Schema, answer: bytes) -> Schema:
+    """The schema with its properties in the order of the answer's keys.
+
+    Not every server keeps to the schema's own: llama-cpp-python's sorts them.
+    """
+    places: dict[str, int] = {}
+    json.loads(answer, object_pairs_hook=lambda pairs: _note(places, pairs))
+
+    def ordered(part: Any) -> Any:
+        if isinstance(part, list):
+            return [ordered(item) for item in part]
+        if not isinstance(part, dict):
+            return part
+        result = {key: ordered(inner) for key, inner in part.items()}
+        if isinstance(part.get("properties"), dict):
+            found = result["properties"]
+            names = sorted(found, key=lambda name: places.get(name, len(places)))
+            result["properties"] = {name: found[name] for name in names}
+        return result
+
+    return dict(ordered(schema))
+
+
+def _note(places: dict[str, int], pairs: list[tuple[str, Any]]) -> None:
+    for name, _ in pairs:
+        places.setdefault(name, len(places))
 
 
 @lru_cache(maxsize=128)
