@@ -2,21 +2,26 @@
 
 import json
 import math
+import random
+from itertools import pairwise
 from typing import Any, Literal
 
+import llguidance
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from hetagent import LiteLLM, Orchestrator, skill
 from hetagent.confidence import score
-from hetagent.errors import ModelError
+from hetagent.constraint import bounded
+from hetagent.errors import ModelError, OutputError
 from hetagent.models import structured
 from hetagent.models.base import Completion, Token
 from hetagent.models.provider_tokens import answer_tokens
 from hetagent.schema import OutputType
 from tests.support.openai_server import OpenAIServer, Reply
+from tests.support.random_types import output_types
 
 Alternatives = dict[str, float]
 
@@ -258,6 +263,59 @@ def test_any_cut_of_any_answer_spells_it_and_counts_each_decision_once(
     assert 1 <= len(free) <= len(pieces)
     confidence = score(Completion(text, "m", tokens=found), OutputType.of(Booking)).confidence
     assert confidence == pytest.approx(0.5 ** len(free))
+
+
+@settings(max_examples=60)
+@given(kind=output_types(), seed=st.integers(0, 2**32), cuts=st.lists(st.integers(0, 200)))
+def test_answers_of_any_type_are_followed(kind: Any, seed: int, cuts: list[int]) -> None:
+    output: OutputType[Any] = OutputType.of(kind)
+    written = some_answer(output, random.Random(seed))
+    content = written.decode()
+    try:
+        text = structured.read(output, content)
+    except OutputError:  # a validator refuses what the grammar allows, such as 31 February
+        reject()
+    value = json.loads(content)
+    assume(json.dumps(value, ensure_ascii=False, separators=(",", ":")) == content)
+    places = sorted({0, len(written), *(cut for cut in cuts if cut < len(written))})
+    entries = [
+        {"token": "�", "bytes": list(written[a:b]), "logprob": math.log(0.5)}
+        for a, b in pairwise(places)
+    ]
+    found = answer_tokens({"content": entries}, content=content, output=output, text=text)
+    assert found is not None
+    assert b"".join(token.text for token in found) == text.encode()
+    assert score(Completion(text, "m", tokens=found), output).confidence is not None
+
+
+def some_answer(output: OutputType[Any], choose: random.Random) -> bytes:
+    """A random answer that the constraint allows, in the form in which it travels."""
+    schema = bounded(structured.root_schema(output))
+    compact = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
+    grammar = llguidance.grammar_from("json_schema", json.dumps({**schema, "x-guidance": compact}))
+    matcher = llguidance.LLMatcher(llguidance.LLTokenizer("byte"), grammar)
+    written = bytearray()
+    while not matcher.is_accepting():
+        mask = matcher.compute_bitmask()
+        allowed = [byte for byte in range(256) if mask[byte // 8] >> byte % 8 & 1]
+        # Strings end soon, and are mostly of letters.
+        likely = [byte for byte in allowed if byte in b'"]},' or chr(byte).isalnum()]
+        byte = choose.choice(likely if likely and choose.random() < 0.9 else allowed)
+        assert matcher.consume_token(byte)
+        written.append(byte)
+    return bytes(written)
+
+
+def test_examples_are_shown_in_the_form_in_which_answers_travel() -> None:
+    @skill(examples=[("a table", "book"), ("no table", None)])
+    def intent(message: str) -> Literal["book", "cancel"] | None:
+        """Decide."""
+
+    request = intent.request("hello")
+    turns = structured.chat(request.messages, request.output, "schema")
+    shown = [turn["content"] for turn in turns if turn["role"] == "assistant"]
+    assert shown == ['{"answer": "book"}', '{"answer": null}']
+    assert [structured.read(request.output, turn) for turn in shown] == ["book", "null"]
 
 
 @skill
