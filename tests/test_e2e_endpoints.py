@@ -99,6 +99,20 @@ def test_more_alternatives_never_lower_the_confidence(endpoint: str) -> None:
         assert 0 < less.confidence <= more.confidence + 1e-6
 
 
+def test_characters_of_several_tokens_lose_no_probability(smol_path: Path) -> None:
+    pytest.importorskip("xllamacpp", reason="it carries llama.cpp's own server")
+
+    @skill(max_tokens=40, examples=[("🍜 ラーメン", "🍜 ラーメン"), ("🥟 餃子", "🥟 餃子")])
+    def copied(dish: str) -> str:
+        """Copy the dish's name."""
+
+    with llama_server(smol_path) as url:
+        outcome = agent(url).run(copied, "🍕 ピザ")
+    assert outcome.error is None
+    assert not outcome.value.isascii()
+    assert 0 < outcome.confidence < 1
+
+
 def test_all_alternatives_give_the_exact_probability(smol_path: Path) -> None:
     """Every token of the vocabulary listed: nothing is left that counts as allowed unseen."""
     pytest.importorskip("xllamacpp", reason="it carries llama.cpp's own server")

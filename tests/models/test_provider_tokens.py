@@ -201,6 +201,15 @@ def test_special_and_unclear_alternatives() -> None:
         assert found.confidence == pytest.approx(expected)
 
 
+def test_a_character_cut_into_tokens_counts_with_each_of_them() -> None:
+    # As llama.cpp's server sends it: nothing for the first part, and all of it with the last.
+    first = {**entry("", 0.5), "id": 1}
+    last = {**entry("é", 0.25), "id": 2}
+    last["top_logprobs"] = [{"token": "", "bytes": [0xA9], "logprob": math.log(0.25), "id": 2}]
+    found = scored(str, entry('{"answer":"'), first, last, entry('"', 0.5), entry("}"))
+    assert found.confidence == pytest.approx(0.5 * 0.25 * 0.5)
+
+
 def test_keys_in_another_order_are_followed_too() -> None:
     class Turned(BaseModel):
         people: int
@@ -227,6 +236,7 @@ def test_keys_in_another_order_are_followed_too() -> None:
         {"content": [{"token": None, "logprob": -1.0}]},
         {"content": [{"token": '{"answer":"book"}'}]},
         {"content": [{"token": '{"answer":"book"}', "logprob": 0.0, "bytes": [999]}]},
+        {"content": [{"token": '{"answer":"book"}', "logprob": math.nan}]},
         {"content": [entry('{"answer":"bo')]},  # does not spell the answer
         {"content": [entry('{"answer":"bo'), entry("�"), entry('"}')]},
         {"tokens": ["{"], "token_logprobs": [-1.0]},  # the older API's form

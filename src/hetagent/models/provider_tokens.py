@@ -101,7 +101,7 @@ def _entries(logprobs: Any) -> list[_Entry] | None:
     entries = []
     for item in content:
         number, logprob, piece = _get(item, "id"), _get(item, "logprob"), _bytes(item)
-        if not isinstance(logprob, int | float) or piece is None:
+        if not isinstance(logprob, int | float) or math.isnan(logprob) or piece is None:
             return None
         entries.append(
             _Entry(
@@ -119,7 +119,7 @@ def _others(item: Any, piece: bytes, logprob: float) -> Iterator[_Alternative]:
     chosen_seen = False
     for other in _get(item, "top_logprobs") or ():
         value, its = _get(other, "logprob"), _bytes(other)
-        if not isinstance(value, int | float):
+        if not isinstance(value, int | float) or math.isnan(value):
             continue
         if not chosen_seen and its == piece and math.isclose(value, logprob, abs_tol=1e-6):
             chosen_seen = True
@@ -145,6 +145,10 @@ def _get(thing: Any, name: str) -> Any:
 
 def _probability(logprob: float) -> float:
     return math.exp(min(0.0, logprob))
+
+
+def _log(probability: float) -> float:
+    return math.log(min(1.0, probability)) if probability > 0.0 else -math.inf
 
 
 def _in_order_of(schema: Schema, answer: bytes) -> Schema:
@@ -208,20 +212,34 @@ class _Follower:
         """The tokens, or ``None`` where the constraint does not have this answer."""
         tokens: list[Token] = []
         at = offset = 0
+        held_back = False
         if self._matcher.is_error():
             return None
         for entry in entries:
             offset += len(entry.piece)
             end = self._answer.count_before(offset)
+            if not entry.piece and 0 < at < len(self._answer.text):
+                # A part of a character: llama.cpp's server sends it with the last part.
+                tokens.append(Token(entry.id, b"", _log(entry.probability), 0.0, 0))
+                held_back = True
             if end > at:
-                tokens += self._token(entry, at, end)
+                tokens += self._token(entry, at, end, alone=held_back)
+                held_back = False
                 if not self._matcher.consume_tokens(list(self._answer.text[at:end])):
                     return None
             at = end
         return tuple(tokens)
 
-    def _token(self, entry: _Entry, at: int, end: int) -> Iterator[Token]:
-        """One token's part of the text; in two where only the end behind it was free."""
+    def _token(self, entry: _Entry, at: int, end: int, *, alone: bool) -> Iterator[Token]:
+        """One token's part of the text; in two where only the end behind it was free.
+
+        Args:
+            entry: What the server reported.
+            at: Where its significant bytes begin.
+            end: Where they end.
+            alone: Whether its alternatives are those of another place in the text, and tell
+                nothing.
+        """
         piece = self._answer.text[at:end]
         text = b"".join(self._meaning[at:end])
         forced = same_start(bytes(self._matcher.compute_ff_bytes()), piece)
@@ -229,7 +247,7 @@ class _Follower:
             if text:
                 yield Token(entry.id, text, 0.0, 0.0, len(text))
             return
-        logprob, outside = self._score(entry, at, end)
+        logprob, outside = (_log(entry.probability), 0.0) if alone else self._score(entry, at, end)
         free = len(b"".join(self._meaning[at : at + forced]))
         if text and free == len(text):
             yield Token(entry.id, text, 0.0, 0.0, free)
@@ -253,10 +271,8 @@ class _Follower:
                 forbidden += other.probability
             elif self._leads_to(piece, at, end):
                 same += other.probability
-        if same <= 0.0:
-            return -math.inf, min(1.0, forbidden)
         allowed = max(1.0 - forbidden - blank, same)
-        return math.log(min(1.0, same / allowed)), min(1.0, forbidden)
+        return _log(same / allowed if allowed else 0.0), min(1.0, forbidden)
 
     def _closer(self, piece: bytes, at: int) -> bytes:
         """What white space behind a number stands for: whatever ends the number."""
