@@ -75,14 +75,14 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """All tests but the end-to-end ones; -- passes options to pytest."""
-    install(session, "-e", ".[transformers,otel]", TORCH, groups=("test",))
+    install(session, "-e", ".[transformers,otel,ray]", TORCH, groups=("test",))
     ensure_llama_works(session)
     session.run("pytest", *session.posargs)
 
 
 @nox.session
 def e2e(session: nox.Session) -> None:
-    """A real escalation: llama-cpp-python's server with the 1.5B model, through LiteLLM."""
+    """Real servers through LiteLLM: an escalation to a 1.5B model, and SmolLM2 with logprobs."""
     install(session, "-e", ".", groups=("e2e",))
     ensure_llama_works(session)
     session.run("hetagent", "models", "pull", LLM)

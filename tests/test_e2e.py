@@ -4,12 +4,6 @@ Run by `nox -s e2e`. The server answers 500 to OpenAI's ``json_schema`` form; `L
 out by itself which form it takes.
 """
 
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from typing import Literal
 
 import pytest
@@ -17,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from hetagent import LiteLLM, LlamaCpp, Orchestrator, Threshold, skill
 from hetagent.models.fetch import resolve
+from tests.support.model_server import llama_cpp_python
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -53,32 +48,8 @@ def booking(message: str) -> Booking:
 @pytest.fixture(scope="module")
 def server():
     """Qwen 1.5B on loopback, as an OpenAI-compatible endpoint."""
-    path = resolve("qwen2.5-coder-1.5b-instruct")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "llama_cpp.server", "--model", str(path), "--host"]
-    command += ["127.0.0.1", "--port", str(port), "--n_ctx", "2048", "--verbose", "false"]
-    process = subprocess.Popen(command, env={**os.environ, "OMP_WAIT_POLICY": "passive"})
-    try:
-        _wait_until_up(f"http://127.0.0.1:{port}/v1/models", process)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _wait_until_up(url, process):
-    deadline = time.monotonic() + 180
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "the server ended at once"
-        try:
-            urllib.request.urlopen(url, timeout=2).close()
-        except OSError:
-            time.sleep(0.5)
-        else:
-            return
-    pytest.fail("the server did not come up")
+    with llama_cpp_python(resolve("qwen2.5-coder-1.5b-instruct")) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

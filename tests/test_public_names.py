@@ -20,6 +20,9 @@ HEAVY = (
     "huggingface_hub",
     "llguidance",
     "jinja2",
+    "ray",
+    "pyarrow",
+    "pandas",
 )
 # Lower first; a layer imports itself and those before it.
 LAYERS = ("errors", "schema", "constraint", "models.base", "skill", "confidence", "policy")
@@ -120,6 +123,8 @@ def test_the_rule_above_sees_imports():
         ("transformers", ("models/transformers.py", "models/torch_", "learn/tune/")),
         ("opentelemetry", ("telemetry.py",)),
         ("outlines", ("constraint.py",)),
+        ("ray", ("integrations/ray.py",)),
+        ("pyarrow", ("integrations/",)),
     ],
 )
 def test_only_one_place_imports_a_library(package: str, allowed: tuple[str, ...]):
@@ -130,6 +135,16 @@ def test_only_one_place_imports_a_library(package: str, allowed: tuple[str, ...]
     }
     strangers = {path for path in importers if not path.startswith(allowed)}
     assert not strangers
+
+
+def test_nothing_but_integrations_imports_an_integration():
+    importers = {
+        path.relative_to(SOURCE).as_posix()
+        for path, tree in _trees()
+        if any(name.startswith("hetagent.integrations") for name in _imports(tree))
+    }
+    assert importers
+    assert all(path.startswith("integrations/") for path in importers)
 
 
 def test_the_constraint_knows_no_inference_library():

@@ -36,6 +36,7 @@ class Reply:
         status: HTTP status; from 400 on, the body is an error with ``error`` as its message.
         error: Message of an error body.
         finish_reason: As in the API: ``"stop"``, ``"length"``, ``"content_filter"``.
+        logprobs: The choice's ``logprobs``; ``None`` leaves it out.
         prompt_tokens: Reported usage; ``None`` leaves ``usage`` out of the body.
         completion_tokens: Reported usage.
         cached_tokens: Part of the prompt tokens reported as read from a cache.
@@ -51,6 +52,7 @@ class Reply:
     status: int = 200
     error: str = "The scripted server failed."
     finish_reason: str = "stop"
+    logprobs: Any = None
     prompt_tokens: int | None = 10
     completion_tokens: int = 5
     cached_tokens: int = 0
@@ -68,12 +70,15 @@ class Reply:
         if self.status >= 400:
             return json.dumps({"error": {"message": self.error, "type": "scripted"}}).encode()
         message = {"role": "assistant", "content": self.content}
+        choice = {"index": 0, "message": message, "finish_reason": self.finish_reason}
+        if self.logprobs is not None:
+            choice["logprobs"] = self.logprobs
         answer: dict[str, Any] = {
             "id": "chatcmpl-scripted",
             "object": "chat.completion",
             "created": 1_700_000_000,
             "model": model,
-            "choices": [{"index": 0, "message": message, "finish_reason": self.finish_reason}],
+            "choices": [choice],
         }
         if self.prompt_tokens is not None:
             answer["usage"] = {

@@ -11,12 +11,15 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
+import warnings
 from collections.abc import Awaitable, Callable
 from concurrent.futures import wait
+from functools import cache
+from typing import Any
 
 from hetagent.loops import LoopThread
 
-__all__ = ["background_loop", "stop_at_exit"]
+__all__ = ["background_loop", "import_litellm"]
 
 _background = LoopThread("hetagent-litellm")
 _SECONDS_TO_STOP = 2.0
@@ -28,12 +31,29 @@ def background_loop() -> asyncio.AbstractEventLoop:
     return _background.loop
 
 
-def stop_at_exit(close: Callable[[], Awaitable[object]]) -> None:
-    """Stop the loop when the process ends, before whatever was registered until now.
+@cache
+def import_litellm() -> Any:
+    """Import LiteLLM, quiet and offline; takes seconds, so only on the background loop."""
+    # Without these it fetches its price list and provider quirks when it is imported or used.
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    os.environ.setdefault("LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS", "True")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import litellm
 
-    Args:
-        close: Closes what is open on the loop; awaited there.
-    """
+        # Its answers are pydantic models built at first use, with warnings of pydantic's.
+        litellm.ModelResponse()
+    litellm.suppress_debug_info = True
+    litellm.telemetry = False
+    # A first lazy attribute registers LiteLLM's own clean-up, which closes connections from a
+    # thread that is not theirs. Ours comes after it, to run before it.
+    hasattr(litellm, "no_such_attribute")
+    _stop_at_exit(litellm.close_litellm_async_clients)
+    return litellm
+
+
+def _stop_at_exit(close: Callable[[], Awaitable[object]]) -> None:
+    """Stop the loop when the process ends, before whatever was registered until now."""
     atexit.register(_stop, os.getpid(), close)
 
 

@@ -52,7 +52,7 @@ class Token:
     """One decoded token of an answer.
 
     Attributes:
-        id: Its number in the model's vocabulary.
+        id: Its number in the model's vocabulary; -1 where a remote model does not tell it.
         text: The bytes it stands for; empty for the end of turn.
         logprob: Natural logarithm of its probability among the tokens the constraint allowed.
         outside: Probability the unconstrained model gave to tokens the constraint forbade.

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Literal, cast
 
 from hetagent.errors import (
@@ -20,8 +18,8 @@ from hetagent.errors import (
     UnknownModelError,
 )
 from hetagent.models import structured
-from hetagent.models.background import background_loop, stop_at_exit
-from hetagent.models.base import Completion, Request
+from hetagent.models.background import background_loop, import_litellm
+from hetagent.models.base import Completion, Request, Token
 from hetagent.models.provider_errors import (
     Failure,
     Place,
@@ -32,6 +30,7 @@ from hetagent.models.provider_errors import (
     translate,
     unknown_name,
 )
+from hetagent.models.provider_tokens import answer_tokens
 from hetagent.models.provider_usage import reported_usage
 from hetagent.models.structured import Form
 from hetagent.outcome import Usage
@@ -53,8 +52,8 @@ class LiteLLM:
     """A remote model, called through LiteLLM.
 
     The answer is asked for as strictly as the provider allows and validated in full. An answer
-    that is not valid is shown to the model once, with its error, to be repaired. No
-    probabilities are asked for, so ``Completion.tokens`` is ``None``.
+    that is not valid is shown to the model once, with its error, to be repaired. With
+    ``top_logprobs``, the completion has its tokens and their probabilities.
 
     Args:
         name: LiteLLM's name of the model, provider first: ``"openai/gpt-5-mini"``. Any
@@ -72,6 +71,8 @@ class LiteLLM:
             Schema), ``"json"`` (``response_format`` for any JSON, and the schema in the prompt) or
             ``"prompt"`` (the prompt alone). ``"auto"`` takes the strongest that LiteLLM says the
             model has, falls back where the server refuses it, and remembers that.
+        top_logprobs: Alternatives to ask for at each token, with their probabilities, which give
+            every field a confidence; 0 asks for none. OpenAI and vLLM, as it comes, allow 20.
         price: US dollars for a million prompt and a million completion tokens, where LiteLLM's
             bundled price list does not have the model; ``(0, 0)`` for a server of one's own.
         extra: Further arguments of ``litellm.acompletion``, such as ``num_ctx``; they win.
@@ -92,6 +93,7 @@ class LiteLLM:
         max_retries: int = 3,
         temperature: float = 0.0,
         structured: Literal["auto", "schema", "json", "prompt"] = "auto",
+        top_logprobs: int = 0,
         price: tuple[float, float] | None = None,
         extra: Mapping[str, Any] | None = None,
         backoff: float = 0.5,
@@ -108,6 +110,11 @@ class LiteLLM:
                 f"structured={structured!r} is not a way to ask for an output type.",
                 hint="Use 'auto', 'schema', 'json' or 'prompt'.",
             )
+        if not isinstance(top_logprobs, int) or top_logprobs < 0:
+            raise ModelError(
+                f"top_logprobs={top_logprobs!r} is not a number of alternatives.",
+                hint="Give 0 for no probabilities, or up to 20, which most servers allow.",
+            )
         taken = {"model", "messages", "stream", "n"} & set(extra or {})
         if taken:
             raise ModelError(
@@ -121,6 +128,7 @@ class LiteLLM:
         self._max_retries = max_retries
         self._temperature = temperature
         self._structured = structured
+        self._top_logprobs = top_logprobs
         self._price = price
         self._extra = dict(extra or {})
         self._backoff = backoff
@@ -154,7 +162,7 @@ class LiteLLM:
         return await asyncio.wrap_future(work)
 
     async def _complete(self, request: Request) -> Completion:
-        litellm = _import_litellm()
+        litellm = import_litellm()
         call = _Call(request, litellm, *self._place(litellm))
         try:
             return await self._answer(call)
@@ -173,10 +181,10 @@ class LiteLLM:
             except OutputError as error:
                 repair = structured.repair(answer.text, error)
             else:
-                return call.completion(self._name, text, "stop")
+                return call.completion(self._name, answer, text)
             answer = await self._ask(call, repair)
         if answer.finish == "length":
-            return call.completion(self._name, answer.text, "length")
+            return call.completion(self._name, answer, answer.text)
         try:
             text = structured.read(request.output, answer.text)
         except OutputError as error:
@@ -185,7 +193,7 @@ class LiteLLM:
                 text=answer.text,
                 hint="Use a stronger model, or simplify the output type.",
             ) from None
-        return call.completion(self._name, text, "stop")
+        return call.completion(self._name, answer, text)
 
     async def _ask(self, call: _Call, turns: structured.Chat) -> _Answer:
         """One answer, asked for in the strongest form the server takes."""
@@ -311,7 +319,8 @@ class LiteLLM:
         if choice.finish_reason == "content_filter":
             raise Failure(filtered(call.place))
         finish: Literal["stop", "length"] = "length" if choice.finish_reason == "length" else "stop"
-        return _Answer(choice.message.content or "", finish)
+        logprobs = getattr(choice, "logprobs", None) if self._top_logprobs else None
+        return _Answer(choice.message.content or "", finish, logprobs)
 
     def _arguments(self, call: _Call, turns: structured.Chat, form: Form) -> dict[str, Any]:
         request = call.request
@@ -325,6 +334,7 @@ class LiteLLM:
             ),
             "max_tokens": request.max_tokens + (THINKING_TOKENS if thinks else 0),
             "temperature": self._temperature,
+            **({"logprobs": True, "top_logprobs": n} if (n := self._top_logprobs) else {}),
             "api_base": self._api_base,
             "api_key": self._api_key or call.stand_in_key,
             "timeout": self._timeout,
@@ -339,6 +349,7 @@ class LiteLLM:
 class _Answer:
     text: str
     finish: Literal["stop", "length"]
+    logprobs: Any
 
 
 @dataclass(slots=True)
@@ -353,36 +364,22 @@ class _Call:
     seconds: float = 0.0
     usage: Usage = field(default_factory=Usage)
 
-    def completion(self, model: str, text: str, finish: Literal["stop", "length"]) -> Completion:
+    def completion(self, model: str, answer: _Answer, text: str) -> Completion:
+        """The completion of an answer whose text, in the output type's own form, is ``text``."""
+        tokens: tuple[Token, ...] | None = None
+        if answer.finish == "stop" and answer.logprobs is not None:
+            tokens = answer_tokens(
+                answer.logprobs, content=answer.text, output=self.request.output, text=text
+            )
         return Completion(
             text,
             model,
-            finish=finish,
+            finish=answer.finish,
+            tokens=tokens,
             usage=self.usage,
             seconds={"request": self.seconds},
             attempts=self.attempts,
         )
-
-
-@cache
-def _import_litellm() -> Any:
-    """Import LiteLLM, quiet and offline; takes seconds, so only on the background loop."""
-    # Without these it fetches its price list and provider quirks when it is imported or used.
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-    os.environ.setdefault("LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS", "True")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import litellm
-
-        # Its answers are pydantic models built at first use, with warnings of pydantic's.
-        litellm.ModelResponse()
-    litellm.suppress_debug_info = True
-    litellm.telemetry = False
-    # A first lazy attribute registers LiteLLM's own clean-up, which closes connections from a
-    # thread that is not theirs. Ours comes after it, to run before it.
-    hasattr(litellm, "no_such_attribute")
-    stop_at_exit(litellm.close_litellm_async_clients)
-    return litellm
 
 
 def _worth_retrying(error: BaseException) -> bool:

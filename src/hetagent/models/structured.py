@@ -18,7 +18,17 @@ from hetagent.errors import OutputError
 from hetagent.models.base import Message
 from hetagent.schema import OutputType
 
-__all__ = ["Form", "chat", "read", "repair", "response_format", "root_schema"]
+__all__ = [
+    "ANSWER",
+    "Form",
+    "chat",
+    "is_object",
+    "object_span",
+    "read",
+    "repair",
+    "response_format",
+    "root_schema",
+]
 
 Schema = dict[str, Any]
 Chat = list[dict[str, str]]
@@ -34,10 +44,15 @@ _LONGEST_SHOWN = 20_000
 _THOUGHTS = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
 
 
+def is_object(output: OutputType[Any]) -> bool:
+    """Whether an answer is a JSON object itself, and travels as it is."""
+    return output.schema.get("type") == "object"
+
+
 def root_schema(output: OutputType[Any]) -> Schema:
     """The schema of the object a provider is asked for."""
     body = {key: part for key, part in output.schema.items() if key not in ("$schema", "$defs")}
-    if not _is_object(output):
+    if not is_object(output):
         body = {
             "type": "object",
             "properties": {ANSWER: body},
@@ -68,7 +83,7 @@ def response_format(form: Form, output: OutputType[Any], *, own_server: bool) ->
 
 def chat(messages: Sequence[Message], output: OutputType[Any], form: Form) -> Chat:
     """The messages to send; unless the provider takes the schema, they end up stating it."""
-    turns = [{"role": message.role, "content": message.content} for message in messages]
+    turns = [{"role": message.role, "content": _sent(message, output)} for message in messages]
     if form == "schema":
         return turns
     schema = json.dumps(root_schema(output), ensure_ascii=False, separators=(",", ":"))
@@ -80,6 +95,17 @@ def chat(messages: Sequence[Message], output: OutputType[Any], form: Form) -> Ch
         turns[0]["content"] += f"\n\n{order}"
         return turns
     return [{"role": "system", "content": order}, *turns]
+
+
+def _sent(message: Message, output: OutputType[Any]) -> str:
+    """What is sent of a message: of an example's answer, the form in which answers are to come."""
+    if message.role != "assistant" or is_object(output):
+        return message.content
+    try:
+        output.parse(message.content)
+    except OutputError:
+        return message.content  # an answer of another type, shown for another reason
+    return json.dumps({ANSWER: output.json_of_text(message.content)}, ensure_ascii=False)
 
 
 def repair(text: str, error: OutputError) -> Chat:
@@ -118,6 +144,13 @@ def read(output: OutputType[Any], text: str) -> str:
     return answer
 
 
+def object_span(text: str) -> tuple[int, int] | None:
+    """Where the JSON object stands that `read` takes: offsets of characters, or ``None``."""
+    thoughts = _THOUGHTS.match(text)
+    found = _first_object(text, thoughts.end() if thoughts else 0)
+    return None if found is None else found[1:]
+
+
 def _value(output: OutputType[Any], text: str) -> Any:
     """The JSON value in a text, unwrapped."""
     stripped = text.strip()
@@ -125,26 +158,28 @@ def _value(output: OutputType[Any], text: str) -> Any:
         return output.labels[stripped]
     if not stripped:
         raise OutputError("The answer is empty.", text=text)
-    found = _first_object(stripped)
-    if found is None:
+    first = _first_object(stripped, 0)
+    if first is None:
         raise OutputError("The answer holds no complete JSON object.", text=text)
-    if _is_object(output):
+    found = first[0]
+    if is_object(output):
         return found
     if ANSWER not in found:
         raise OutputError(f"The JSON object has no key {ANSWER!r}.", text=text)
     return found[ANSWER]
 
 
-def _first_object(text: str) -> dict[str, Any] | None:
+def _first_object(text: str, start: int) -> tuple[dict[str, Any], int, int] | None:
+    """The first JSON object from an offset on, where it begins, and where it ends."""
     decoder = json.JSONDecoder(parse_constant=_refuse_constant)
-    start = text.find("{")
+    start = text.find("{", start)
     while start >= 0:
         try:
-            found, _ = decoder.raw_decode(text, start)
+            found, end = decoder.raw_decode(text, start)
         except ValueError:
             start = text.find("{", start + 1)
         else:
-            return dict(found)
+            return dict(found), start, end
     return None
 
 
@@ -166,10 +201,6 @@ def _check(output: OutputType[Any], value: Any, text: str) -> None:
         if len(what) > _LONGEST_PROBLEM:
             what = f"{what[:_LONGEST_PROBLEM]}…"
         raise OutputError(f"The answer is not valid: {what}.", text=text)
-
-
-def _is_object(output: OutputType[Any]) -> bool:
-    return output.schema.get("type") == "object"
 
 
 def _strict(schema: Schema, unwanted: frozenset[str]) -> Schema:
