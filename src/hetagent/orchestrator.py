@@ -64,7 +64,7 @@ class Orchestrator:
         policy: Policy | float = 0.9,
         escalate: Literal["whole", "fields"] = "whole",
         timeout: float | None = None,
-        concurrency: int = 8,
+        concurrency: int = 16,
         progress: bool | None = None,
     ) -> None:
         self.slm = as_model(slm, "slm")
