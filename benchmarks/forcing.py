@@ -46,10 +46,17 @@ def measure(report: Report, options: Any) -> None:
                 singly, facts_singly = answers(model, rows)
         for way, outcomes, more in (("at once", at_once, facts), ("singly", singly, facts_singly)):
             given = [outcome.value.model_dump() if outcome.value else {} for outcome in outcomes]
-            report.row(model=name, way=way, n=len(rows), **slot_scores(given, labels), **more)
+            report.row(
+                part="forcing",
+                model=name,
+                way=way,
+                n=len(rows),
+                **slot_scores(given, labels),
+                **more,
+            )
         pairs = list(zip(at_once, singly, strict=True))
         changed = statistics.mean(one.value != other.value for one, other in pairs)
-        report.row(model=name, way="values that differ", share=changed)
+        report.row(part="forcing", model=name, way="values that differ", share=changed)
         f1 = [row["slot_f1"] for row in report.rows if row["model"] == name and "slot_f1" in row]
         report.target(
             f"{name}: slot F1 with forced tokens at once, less that without",
