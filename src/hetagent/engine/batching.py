@@ -70,24 +70,17 @@ class Batcher:
         self._limits = limits
         self._store = store
         self._batch = Batch(limits.batch)
-        self._most = limits.batch
         self.prefixes = PrefixCache(context, space)
         self.evaluated = 0
 
-    def evaluate(self, jobs: Sequence[Job], *, turn: int) -> list[Job] | None:
+    def evaluate(self, jobs: Sequence[Job]) -> list[Job] | None:
         """Evaluate one batch of jobs with the same adapters, the first of them first.
-
-        Args:
-            jobs: At least one; those that find no room keep the turn they have.
-            turn: What the others' turn becomes.
 
         Returns:
             The jobs that are finished now, also those that failed; ``None`` where there is no
             room for any of them.
         """
         self._batch.clear()
-        # A long prompt leaves room for the others.
-        self._most = self._limits.chunk if len(jobs) > 1 else self._batch.size
         lacking: dict[PrefixKey, Prefix] = {}
         planned: list[_Planned] = []
         for job in jobs:
@@ -110,7 +103,6 @@ class Batcher:
             return self._fail(jobs, list(lacking.values()), error)
         self.evaluated += self._batch.count
         for plan in planned:
-            plan.job.turn = turn
             if plan.completes and plan.job.step is not None:
                 plan.job.step.meanwhile()
         logits = self._context.logits(self._batch)
@@ -185,8 +177,8 @@ class Batcher:
 
     def _plan_prefix(self, prefix: Prefix) -> int:
         """Append the next tokens of a prefix; how many."""
-        count = min(self._most if self._batch.count else self._batch.size, self._batch.room)
-        tokens = prefix.tokens[prefix.done : prefix.done + count]
+        most = self._limits.chunk if self._batch.count else self._batch.room
+        tokens = prefix.tokens[prefix.done : prefix.done + min(most, self._batch.room)]
         self._batch.add_run(tokens, prefix.done, [prefix.sequence])
         return len(tokens)
 
@@ -203,9 +195,11 @@ class Batcher:
             plan.completes = len(groups) == 1
             return plan
         wanted = len(job.todo) + (len(groups[0].nodes) if groups and self._limits.joins else 0)
-        if self._batch.count and self._batch.room < wanted <= self._most:
-            return None  # it fits into the next batch as a whole
-        count = min(len(job.todo), self._batch.room, self._most)
+        if self._batch.count and self._batch.room < wanted <= self._batch.size:
+            return None
+        count = min(len(job.todo), self._batch.room)
+        if count < len(job.todo) and self._batch.count:
+            count = min(count, self._limits.chunk)
         if not self.prefixes.make_room(cells=count, sequences=0):
             return None
         self._plan_text(plan, count, [])

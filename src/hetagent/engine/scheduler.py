@@ -184,13 +184,15 @@ class Scheduler:
         if not self._active:
             return over
         jobs = self._next_jobs()
-        finished = self._batcher.evaluate(jobs, turn=self._evaluations + 1)
+        finished = self._batcher.evaluate(jobs)
         if finished is None:
             return over + self._make_way(jobs)
         self._evaluations += 1
         if finished:
             gone = set(map(id, finished))
             self._active = [job for job in self._active if id(job) not in gone]
+        for job in jobs:
+            job.turn = self._evaluations
         return over + len(finished)
 
     def _start(self, job: Job) -> bool:
