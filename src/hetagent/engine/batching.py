@@ -189,12 +189,13 @@ class Batcher:
         plan = _Planned(job, first=self._batch.outputs)
         if not job.todo:
             return self._plan_group(plan, groups)
-        if groups and self._limits.joins and self._fits(job, groups[0]):
-            self._plan_text(plan, len(job.todo), self._branch(job, groups[0]))
-            self._append_group(plan, groups[0])
-            plan.completes = len(groups) == 1
+        group = groups[job.group] if groups and self._limits.joins else None
+        if group is not None and self._fits(job, group):
+            self._plan_text(plan, len(job.todo), self._branch(job, group))
+            self._append_group(plan, group, len(group.nodes))
+            plan.completes = job.group == len(groups) - 1
             return plan
-        wanted = len(job.todo) + (len(groups[0].nodes) if groups and self._limits.joins else 0)
+        wanted = len(job.todo) + (len(group.nodes) if group is not None else 0)
         if self._batch.count and self._batch.room < wanted <= self._batch.size:
             return None
         count = min(len(job.todo), self._batch.room)
@@ -210,13 +211,17 @@ class Batcher:
         """Append one part of a trie after a text that is evaluated already."""
         job = plan.job
         group = groups[job.group]
-        if len(group.nodes) > self._batch.room and self._batch.count:
+        left = len(group.nodes) - job.grown
+        if self._batch.room < left <= self._batch.size and self._batch.count:
             return None
-        if not self.prefixes.make_room(cells=len(group.nodes), sequences=group.leaves):
+        count = min(left, self._batch.room)  # less where a single path is longer than a batch
+        sequences = 0 if job.branches else group.leaves
+        if not self.prefixes.make_room(cells=count, sequences=sequences):
             return None
-        self._branch(job, group)
-        self._append_group(plan, group)
-        plan.completes = job.group == len(groups) - 1
+        if not job.branches:
+            self._branch(job, group)
+        self._append_group(plan, group, count)
+        plan.completes = count == left and job.group == len(groups) - 1
         return plan
 
     def _groups(self, job: Job) -> Sequence[Group]:
@@ -253,20 +258,23 @@ class Batcher:
             self._batch.want_last()
             plan.places.append(END)
 
-    def _append_group(self, plan: _Planned, group: Group) -> None:
+    def _append_group(self, plan: _Planned, group: Group, count: int) -> None:
         job = plan.job
         trie = job.step.trie if job.step is not None else None
         assert trie is not None
-        self._space.take(len(group.nodes))
+        self._space.take(count)
         wanted = set(group.wanted)
-        for node, members in zip(group.nodes, group.members, strict=True):
+        next_ones = slice(job.grown, job.grown + count)
+        job.grown += count
+        for node, members in zip(group.nodes[next_ones], group.members[next_ones], strict=True):
             self._batch.add(
                 trie.tokens[node],
                 job.length + trie.depths[node] - 1,
                 [job.branches[member][0] for member in members],
                 wanted=node in wanted,
             )
-        plan.places += group.wanted
+            if node in wanted:
+                plan.places.append(node)
 
     def _read(self, plan: _Planned, logits: object) -> bool:
         """Hand a job its logits, and go on with it; whether it goes on."""
@@ -279,7 +287,7 @@ class Batcher:
             if END in plan.places and job.prefilled is None:
                 job.prefilled = time.perf_counter()
             if not plan.completes:
-                if job.branches:
+                if job.branches and job.grown == len(job.branches[0][1].nodes):
                     self._drop_branches(job, keep=0)
                     job.group += 1
                 return True
@@ -298,15 +306,16 @@ class Batcher:
         if job.branches and trie is not None and step is not None and step.kept != END:
             group = job.branches[0][1]
             if step.kept in group.nodes:
-                depth = trie.depths[step.kept]
                 leaf = group.members[group.nodes.index(step.kept)][0]
-                end = job.length + depth
-                self._context.fork(
-                    job.branches[leaf][0], job.sequence or 0, start=job.length, end=end
-                )
-                job.text += job.todo[:depth]
-                job.length += depth
-                del job.todo[:depth]
+                # A recurrent state is that of the leaf, and of nothing before it.
+                if self._limits.joins or group.nodes[-1] == step.kept:
+                    depth = trie.depths[step.kept]
+                    sequence = job.sequence or 0
+                    end = job.length + depth
+                    self._context.fork(job.branches[leaf][0], sequence, start=job.length, end=end)
+                    job.text += job.todo[:depth]
+                    job.length += depth
+                    del job.todo[:depth]
         self._drop_branches(job, keep=depth)
 
     def _drop_branches(self, job: Job, *, keep: int) -> None:
@@ -314,9 +323,10 @@ class Batcher:
             sequences = [sequence for sequence, _ in job.branches]
             for sequence in sequences:
                 self._context.drop(sequence)
-            self._space.give(len(job.branches[0][1].nodes) - keep)
+            self._space.give(job.grown - keep)
             self._space.give_sequences(sequences)
             job.branches = []
+            job.grown = 0
 
     def _fail(
         self, jobs: Sequence[Job], prefixes: Sequence[Prefix], error: ModelError

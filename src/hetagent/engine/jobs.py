@@ -38,6 +38,7 @@ class Job:
         "decoding",
         "future",
         "group",
+        "grown",
         "length",
         "prefilled",
         "prefix",
@@ -66,6 +67,7 @@ class Job:
         self.step: Step | None = None
         self.todo: list[int] = []
         self.group = 0
+        self.grown = 0  # nodes of this group of the trie that are evaluated
         self.branches: list[tuple[int, Group]] = []
         # When, on the clock of time.perf_counter, and at what saving.
         self.submitted = time.perf_counter()

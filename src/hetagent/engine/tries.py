@@ -197,12 +197,15 @@ class TrieScores:
         self._row_of = {node: row for row, node in enumerate(trie.wanted)}
         self.logprobs = np.zeros(len(trie.pair_rows) + 1, dtype=np.float64)
         self._kept = np.zeros(len(trie.wanted), dtype=np.float64)
-        self._missing = len(trie.wanted)
+        self._missing = set(trie.wanted)
 
     def read(self, nodes: Sequence[int], logits: Logits) -> None:
-        """Take what can be learnt from some nodes' logits, shape ``[nodes, vocabulary]``."""
+        """Take what can be learnt from some nodes' logits, shape ``[nodes, vocabulary]``.
+
+        Nodes may be read again, as they are where an evaluation had to be repeated.
+        """
         trie = self._trie
-        self._missing -= len(nodes)
+        self._missing.difference_update(nodes)
         if len(nodes) == len(trie.wanted) and tuple(nodes) == trie.wanted:
             self._values[:] = logits[trie.pair_rows, trie.pair_tokens]
             self._finish()
