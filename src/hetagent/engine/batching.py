@@ -18,7 +18,7 @@ from hetagent.engine.prefixes import Prefix, PrefixCache, PrefixKey
 from hetagent.engine.space import Space
 from hetagent.engine.steps import END
 from hetagent.engine.tries import Group, Trie
-from hetagent.errors import HetagentError, ModelError
+from hetagent.errors import ModelError
 
 __all__ = ["Batcher", "Limits"]
 
@@ -96,15 +96,15 @@ class Batcher:
         grown = [(prefix, self._plan_prefix(prefix)) for prefix in lacking.values()]
         if not self._batch.count:
             return None
-        self._context.use_adapters(jobs[0].adapters)
         try:
+            self._context.use_adapters(jobs[0].adapters)
             self._context.submit(self._batch)
         except ModelError as error:
             return self._fail(jobs, list(lacking.values()), error)
         self.evaluated += self._batch.count
         for plan in planned:
-            if plan.completes and plan.job.step is not None:
-                plan.job.step.meanwhile()
+            if plan.completes:
+                self._prepare(plan)
         logits = self._context.logits(self._batch)
         for prefix, count in grown:
             prefix.done += count
@@ -117,6 +117,12 @@ class Batcher:
                 self.close(plan.job)
                 finished.append(plan.job)
         return finished
+
+    def forget_unfinished(self) -> None:
+        """Forget prefixes of which nobody knows how far they were evaluated."""
+        for prefix in list(self.prefixes):
+            if not prefix.complete and not prefix.users:
+                self.prefixes.remove(prefix)
 
     def preempt(self, job: Job) -> None:
         """Take a job's cells; what it has is evaluated again when its turn comes."""
@@ -276,11 +282,21 @@ class Batcher:
             if node in wanted:
                 plan.places.append(node)
 
+    def _prepare(self, plan: _Planned) -> None:
+        step = plan.job.step
+        assert step is not None
+        try:
+            step.meanwhile()
+        except Exception as error:  # of this job alone
+            plan.job.fail(error)
+
     def _read(self, plan: _Planned, logits: object) -> bool:
         """Hand a job its logits, and go on with it; whether it goes on."""
         job = plan.job
         step = job.step
         assert step is not None
+        if job.future.done():
+            return False
         try:
             if plan.places:
                 step.read(plan.places, logits)  # type: ignore[arg-type]
@@ -293,8 +309,8 @@ class Batcher:
                 return True
             if not job.advance():
                 return False
-        except HetagentError as error:
-            job.future.set_exception(error)
+        except Exception as error:  # of this job alone
+            job.fail(error)
             return False
         self._keep(job, step.trie)
         return True
@@ -334,7 +350,7 @@ class Batcher:
         """Nothing is known of what was in the batch, so none of it is kept."""
         for job in jobs:
             self.close(job)
-            job.future.set_exception(error)
+            job.fail(error)
         for prefix in prefixes:
             if not prefix.users:
                 self.prefixes.remove(prefix)

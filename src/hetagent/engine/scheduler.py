@@ -7,7 +7,6 @@ one set of adapters; the set that most jobs wait for goes first, unless others w
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -20,11 +19,9 @@ from hetagent.engine.batching import Batcher
 from hetagent.engine.jobs import FairQueue, Job
 from hetagent.engine.space import Space
 from hetagent.engine.steps import Cancelled
-from hetagent.errors import HetagentError, ModelError
+from hetagent.errors import ModelError
 
 __all__ = ["Scheduler", "Stats"]
-
-_log = logging.getLogger("hetagent")
 
 # Callers that got their answers mostly ask again at once; waiting for them fills the next batch.
 _LINGER_S = 0.002
@@ -198,8 +195,8 @@ class Scheduler:
     def _start(self, job: Job) -> bool:
         try:
             return job.advance()
-        except HetagentError as error:
-            job.future.set_exception(error)
+        except Exception as error:  # of this job alone
+            job.fail(error)
             return False
 
     def _next_jobs(self) -> Sequence[Job]:
@@ -244,18 +241,13 @@ class Scheduler:
 
     def _give_up(self, error: Exception) -> int:
         """A fault of the engine itself: every job under way fails, and later ones are served."""
-        _log.error("The engine failed", exc_info=error)
-        problem = ModelError(
-            f"The engine failed: {type(error).__name__}: {error}",
-            hint="This is a fault of hetagent; the log has its traceback.",
-        )
-        problem.__cause__ = error
-        return self._fail_all(list(self._active), problem)
+        failed = self._fail_all(list(self._active), error)
+        self._batcher.forget_unfinished()
+        return failed
 
-    def _fail_all(self, jobs: Sequence[Job], error: ModelError) -> int:
+    def _fail_all(self, jobs: Sequence[Job], error: Exception) -> int:
         for job in jobs:
             self._batcher.close(job)
             self._active.remove(job)
-            if not job.future.done():
-                job.future.set_exception(error)
+            job.fail(error)
         return len(jobs)
