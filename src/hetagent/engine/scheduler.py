@@ -162,11 +162,17 @@ class Scheduler:
                     break
             while self._incoming:
                 self._waiting.put(self._incoming.popleft())
-            room = self._queue - len(self._waiting)
-            woken = [self._turned_away.popleft() for _ in range(min(room, len(self._turned_away)))]
+            idle = not self._active and not self._waiting
+            # Whoever is woken may have gone by then, and nobody is left to wake the next of them:
+            # before the engine falls idle all are.
+            room = len(self._turned_away) if idle else self._queue - len(self._waiting)
+            woken: list[Future[None]] = []
+            while self._turned_away and len(woken) < room:
+                again = self._turned_away.popleft()
+                if again.set_running_or_notify_cancel():
+                    woken.append(again)
         for again in woken:
-            if again.set_running_or_notify_cancel():
-                again.set_result(None)
+            again.set_result(None)
 
     def _step(self) -> int:
         """Evaluate once; how many jobs are over."""
