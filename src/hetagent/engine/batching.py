@@ -71,6 +71,7 @@ class Batcher:
         self._store = store
         self._batch = Batch(limits.batch)
         self.prefixes = PrefixCache(context, space)
+        self.evaluations = 0
         self.evaluated = 0
 
     def evaluate(self, jobs: Sequence[Job]) -> list[Job] | None:
@@ -81,32 +82,37 @@ class Batcher:
             room for any of them.
         """
         self._batch.clear()
-        lacking: dict[PrefixKey, Prefix] = {}
+        lacking: dict[PrefixKey, tuple[Prefix, int]] = {}
         planned: list[_Planned] = []
+        most = self._limits.batch if len(jobs) == 1 else self._limits.chunk
         for job in jobs:
             if not self._batch.room:
                 break
             prefix = self._prefix_of(job)
             if prefix is not None and not prefix.complete:
-                lacking[prefix.key] = prefix
+                if prefix.key not in lacking:
+                    lacking[prefix.key] = prefix, self._plan_prefix(prefix, most)
             elif self._is_open(job, prefix):
-                plan = self._plan(job)
+                plan = self._plan(job, most)
                 if plan is not None:
                     planned.append(plan)
-        grown = [(prefix, self._plan_prefix(prefix)) for prefix in lacking.values()]
         if not self._batch.count:
             return None
+        self._fill(planned, lacking)
         try:
             self._context.use_adapters(jobs[0].adapters)
             self._context.submit(self._batch)
         except ModelError as error:
-            return self._fail(jobs, list(lacking.values()), error)
+            return self._fail(jobs, [prefix for prefix, _ in lacking.values()], error)
         self.evaluated += self._batch.count
+        self.evaluations += 1
+        for job in [plan.job for plan in planned] + [job for job in jobs if _waits(job)]:
+            job.turn = self.evaluations
         for plan in planned:
             if plan.completes:
                 self._prepare(plan)
         logits = self._context.logits(self._batch)
-        for prefix, count in grown:
+        for prefix, count in lacking.values():
             prefix.done += count
             if prefix.complete and self._store is not None:
                 self._store.put(prefix.key, self._context.save(prefix.sequence))
@@ -181,14 +187,29 @@ class Batcher:
             job.began = time.perf_counter()
         return True
 
-    def _plan_prefix(self, prefix: Prefix) -> int:
-        """Append the next tokens of a prefix; how many."""
-        most = self._limits.chunk if self._batch.count else self._batch.room
-        tokens = prefix.tokens[prefix.done : prefix.done + min(most, self._batch.room)]
-        self._batch.add_run(tokens, prefix.done, [prefix.sequence])
+    def _fill(
+        self, planned: Sequence[_Planned], lacking: dict[PrefixKey, tuple[Prefix, int]]
+    ) -> None:
+        """Where the batch has room for more than a chunk of each long text, use it."""
+        for key, (prefix, count) in lacking.items():
+            more = self._plan_prefix(prefix, self._batch.room, after=count)
+            lacking[key] = prefix, count + more
+        for plan in planned:
+            job = plan.job
+            count = min(len(job.todo), self._batch.room)
+            if count and self.prefixes.make_room(cells=count, sequences=0):
+                plan.first = self._batch.outputs
+                self._plan_text(plan, count, [])
+                plan.completes = not job.todo and not self._groups(job)
+
+    def _plan_prefix(self, prefix: Prefix, most: int, *, after: int = 0) -> int:
+        """Append the next tokens of a prefix, behind those that are in the batch; how many."""
+        begin = prefix.done + after
+        tokens = prefix.tokens[begin : begin + min(most, self._batch.room)]
+        self._batch.add_run(tokens, begin, [prefix.sequence])
         return len(tokens)
 
-    def _plan(self, job: Job) -> _Planned | None:
+    def _plan(self, job: Job, most: int) -> _Planned | None:
         """Append a job's next tokens; ``None`` where it has to wait for the next batch."""
         assert job.step is not None
         groups = self._groups(job)
@@ -205,8 +226,8 @@ class Batcher:
         if self._batch.count and self._batch.room < wanted <= self._batch.size:
             return None
         count = min(len(job.todo), self._batch.room)
-        if count < len(job.todo) and self._batch.count:
-            count = min(count, self._limits.chunk)
+        if count < len(job.todo) or self._batch.size < wanted:
+            count = min(count, most)
         if not self.prefixes.make_room(cells=count, sequences=0):
             return None
         self._plan_text(plan, count, [])
@@ -355,3 +376,8 @@ class Batcher:
             if not prefix.users:
                 self.prefixes.remove(prefix)
         return list(jobs)
+
+
+def _waits(job: Job) -> bool:
+    """Whether it waits for its prefix, which is under way."""
+    return job.prefix is not None and not job.prefix.complete

@@ -84,7 +84,6 @@ class Scheduler:
         # The serving thread's own:
         self._waiting = FairQueue()
         self._active: list[Job] = []
-        self._evaluations = 0
         self._preempted = 0
 
     def submit(self, job: Job) -> Future[None] | None:
@@ -123,7 +122,7 @@ class Scheduler:
             kv_used=self._space.used,
             kv_peak=self._space.peak,
             kv_size=self._space.cells,
-            evaluations=self._evaluations,
+            evaluations=self._batcher.evaluations,
             evaluated=self._batcher.evaluated,
         )
 
@@ -179,7 +178,7 @@ class Scheduler:
         over = self._drop_cancelled()
         while self._waiting and len(self._active) < self._parallel:
             job = self._waiting.take()
-            job.turn = self._evaluations
+            job.turn = self._batcher.evaluations
             if self._start(job):
                 self._active.append(job)
             else:
@@ -190,12 +189,9 @@ class Scheduler:
         finished = self._batcher.evaluate(jobs)
         if finished is None:
             return over + self._make_way(jobs)
-        self._evaluations += 1
         if finished:
             gone = set(map(id, finished))
             self._active = [job for job in self._active if id(job) not in gone]
-        for job in jobs:
-            job.turn = self._evaluations
         return over + len(finished)
 
     def _start(self, job: Job) -> bool:
@@ -214,7 +210,7 @@ class Scheduler:
             chosen = self._active
         else:
             longest = min(groups.values(), key=lambda jobs: min(job.turn for job in jobs))
-            waited = self._evaluations - min(job.turn for job in longest)
+            waited = self._batcher.evaluations - min(job.turn for job in longest)
             overdue = waited > _PATIENCE * len(groups)
             chosen = longest if overdue else max(groups.values(), key=len)
         return sorted(chosen, key=lambda job: job.turn)
