@@ -71,6 +71,7 @@ class Batcher:
         self._store = store
         self._batch = Batch(limits.batch)
         self.prefixes = PrefixCache(context, space)
+        self._full = False  # whether a job found no room while this batch was planned
         self.evaluations = 0
         self.evaluated = 0
 
@@ -82,12 +83,15 @@ class Batcher:
             room for any of them.
         """
         self._batch.clear()
+        self._full = False
         lacking: dict[PrefixKey, tuple[Prefix, int]] = {}
         planned: list[_Planned] = []
         most = self._limits.batch if len(jobs) == 1 else self._limits.chunk
         for job in jobs:
             if not self._batch.room:
                 break
+            if self._full and not job.holds_cells:
+                continue  # those that began before it come first
             prefix = self._prefix_of(job)
             if prefix is not None and not prefix.complete:
                 if prefix.key not in lacking:
@@ -156,6 +160,7 @@ class Batcher:
             if prefix is None:
                 prefix = self._new_prefix(job.prefix_key)
             if prefix is None:
+                self._full = True
                 return None
             prefix.users += 1
             job.prefix = prefix
@@ -163,6 +168,11 @@ class Batcher:
                 job.began = time.perf_counter()
                 job.cached = prefix.done
         return job.prefix
+
+    def _make_room(self, *, cells: int, sequences: int) -> bool:
+        there_is = self.prefixes.make_room(cells=cells, sequences=sequences)
+        self._full = self._full or not there_is
+        return there_is
 
     def _new_prefix(self, key: PrefixKey) -> Prefix | None:
         prefix = self.prefixes.add(key)
@@ -178,7 +188,7 @@ class Batcher:
             return True
         if job.decoding.fixed and prefix is None:
             return False
-        if not self.prefixes.make_room(cells=1, sequences=1):
+        if not self._make_room(cells=1, sequences=1):
             return False
         job.sequence = self._space.take_sequences(1)[0]
         if prefix is not None:
@@ -197,7 +207,7 @@ class Batcher:
         for plan in planned:
             job = plan.job
             count = min(len(job.todo), self._batch.room)
-            if count and self.prefixes.make_room(cells=count, sequences=0):
+            if count and self._make_room(cells=count, sequences=0):
                 plan.first = self._batch.outputs
                 self._plan_text(plan, count, [])
                 plan.completes = not job.todo and not self._groups(job)
@@ -228,7 +238,7 @@ class Batcher:
         count = min(len(job.todo), self._batch.room)
         if count < len(job.todo) or self._batch.size < wanted:
             count = min(count, most)
-        if not self.prefixes.make_room(cells=count, sequences=0):
+        if not self._make_room(cells=count, sequences=0):
             return None
         self._plan_text(plan, count, [])
         plan.completes = not job.todo and not groups
@@ -243,7 +253,7 @@ class Batcher:
             return None
         count = min(left, self._batch.room)  # less where a single path is longer than a batch
         sequences = 0 if job.branches else group.leaves
-        if not self.prefixes.make_room(cells=count, sequences=sequences):
+        if not self._make_room(cells=count, sequences=sequences):
             return None
         if not job.branches:
             self._branch(job, group)
@@ -261,9 +271,7 @@ class Batcher:
 
     def _fits(self, job: Job, group: Group) -> bool:
         tokens = len(job.todo) + len(group.nodes)
-        return tokens <= self._batch.room and self.prefixes.make_room(
-            cells=tokens, sequences=group.leaves
-        )
+        return tokens <= self._batch.room and self._make_room(cells=tokens, sequences=group.leaves)
 
     def _branch(self, job: Job, group: Group) -> list[int]:
         """Fork the job's sequence once for every leaf of a part of its trie."""

@@ -13,10 +13,10 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 from hetagent.engine.batching import Batcher
 from hetagent.engine.jobs import FairQueue, Job
+from hetagent.engine.prefixes import Adapters
 from hetagent.engine.space import Space
 from hetagent.engine.steps import Cancelled
 from hetagent.errors import ModelError
@@ -84,6 +84,7 @@ class Scheduler:
         # The serving thread's own:
         self._waiting = FairQueue()
         self._active: list[Job] = []
+        self._blocked: set[Adapters] = set()  # what finds no room until others have got on
         self._preempted = 0
 
     def submit(self, job: Job) -> Future[None] | None:
@@ -189,6 +190,7 @@ class Scheduler:
         finished = self._batcher.evaluate(jobs)
         if finished is None:
             return over + self._make_way(jobs)
+        self._blocked.clear()
         if finished:
             gone = set(map(id, finished))
             self._active = [job for job in self._active if id(job) not in gone]
@@ -203,11 +205,11 @@ class Scheduler:
 
     def _next_jobs(self) -> Sequence[Job]:
         """The jobs of one set of adapters, those that waited longest first."""
-        groups: dict[Any, list[Job]] = {}
-        for job in self._active:
+        groups: dict[Adapters, list[Job]] = {}
+        for job in [j for j in self._active if j.adapters not in self._blocked] or self._active:
             groups.setdefault(job.adapters, []).append(job)
         if len(groups) == 1:
-            chosen = self._active
+            chosen = next(iter(groups.values()))
         else:
             longest = min(groups.values(), key=lambda jobs: min(job.turn for job in jobs))
             waited = self._batcher.evaluations - min(job.turn for job in longest)
@@ -216,14 +218,21 @@ class Scheduler:
         return sorted(chosen, key=lambda job: job.turn)
 
     def _make_way(self, jobs: Sequence[Job]) -> int:
-        """Nothing fits: take the cells of the job that began last; how many jobs failed."""
-        others = [job for job in self._active if job is not jobs[0] and job.holds_cells]
-        if others:
-            self._batcher.preempt(others[-1])
+        """Nothing of these fits: take the cells of the job that began last; how many jobs failed.
+
+        A job never makes way for one that began after it, so that the oldest always gets on.
+        """
+        place = min(map(self._active.index, jobs))
+        younger = [job for job in self._active[place + 1 :] if job.holds_cells]
+        if younger:
+            self._batcher.preempt(younger[-1])
             self._preempted += 1
             return 0
+        if any(job.holds_cells for job in self._active[:place]):
+            self._blocked.add(jobs[0].adapters)
+            return 0
         return self._fail_all(
-            [jobs[0]],
+            [self._active[place]],
             ModelError(
                 "The KV cache has no room for a request that should fit.",
                 hint="Ask for a larger kv_tokens=.",
