@@ -33,6 +33,7 @@ class Trie:
         tokens: Of each node that must be evaluated, ordered so that parents come first.
         parents: Index of each node's parent; `ROOT` for the root, which is no node.
         depths: Of each node; those below the root have 1.
+        depth: The greatest of them; 0 where there is no node.
         wanted: Nodes whose logits are needed, `ROOT` first.
     """
 
@@ -52,6 +53,7 @@ class Trie:
         self.tokens = tuple(path[-1] for path in evaluated)
         self.parents = tuple(self._index[path[:-1]] for path in evaluated)
         self.depths = tuple(len(path) for path in evaluated)
+        self.depth = max(self.depths, default=0)
         self.wanted = tuple(sorted(self._index[path] for path in branching))
         self._prepare_scores(branching, children)
 
