@@ -161,11 +161,13 @@ class LlamaCpp(LocalModel):
     def _engine_options(self) -> EngineOptions:
         from hetagent.engine.context import ContextOptions
         from hetagent.engine.engine import EngineOptions
+        from hetagent.engine.identity import file_identity
 
         # One request must fit, whatever else is in the cache.
         cells = max(self._kv_tokens or self._context_length + _SHARED_TOKENS, self._context_length)
         return EngineOptions(
             path=self.path,
+            file=tuple(file_identity(self.path)),
             gpu_layers=self._gpu_layers,
             capacity=self._context_length,
             parallel=self._parallel,
