@@ -153,7 +153,9 @@ class LlamaCpp(LocalModel):
 
         assert self._decoder is not None
         assert self._engine is not None
-        job = Job(self._decoder.begin(request, watch=watch), adapters=self._loaded_adapters)
+        with self._entry:
+            self._refuse_closed()
+            job = Job(self._decoder.begin(request, watch=watch), adapters=self._loaded_adapters)
         while (again := self._engine.scheduler.submit(job)) is not None:
             await asyncio.wrap_future(again)
         return job
