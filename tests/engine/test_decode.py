@@ -17,12 +17,12 @@ from pydantic import BaseModel, Field
 from hetagent import LlamaCpp, Skill, constraint, skill
 from hetagent.confidence import free_tokens, score
 from hetagent.constraint import bounded
-from hetagent.engine.decode import branching_nodes, masked_log_softmax, score_trie
 from hetagent.errors import ConstraintError, OutputError, UnsupportedTypeError
 from hetagent.models.base import Completion, Message, Request
 from hetagent.schema import OutputType
 from tests.support.random_types import labels, output_types
 from tests.support.reference import Reference
+from tests.support.rule import Decided, decode
 
 
 class Booking(BaseModel):
@@ -51,47 +51,6 @@ def reference(f32_path: Path) -> Iterator[Reference]:
     model = Reference(f32_path)
     yield model
     model.close()
-
-
-# --- arithmetic
-
-
-@settings(max_examples=100)
-@given(
-    st.lists(st.floats(-60, 60), min_size=1, max_size=30),
-    st.data(),
-)
-def test_the_masked_softmax(values: list[float], data: st.DataObject):
-    logits = np.array(values, dtype=np.float32)
-    chosen = sorted(data.draw(st.sets(st.integers(0, len(values) - 1), min_size=1)))
-    logprobs, outside = masked_log_softmax(logits, np.array(chosen))
-    weights = np.exp(logits.astype(np.float64))
-    assert np.exp(logprobs) == pytest.approx(weights[chosen] / weights[chosen].sum())
-    assert outside == pytest.approx(1 - weights[chosen].sum() / weights.sum(), abs=1e-9)
-
-
-def test_the_masked_softmax_of_extreme_logits():
-    logprobs, outside = masked_log_softmax(
-        np.array([-1e30, 5, -np.inf], np.float32), np.array([0, 2])
-    )
-    assert list(np.exp(logprobs)) == [1.0, 0.0]
-    assert outside == 1.0
-
-
-def test_branching_nodes():
-    nodes = branching_nodes([(1, 2, 9), (1, 3, 9), (1, 3, 4, 9)])
-    assert nodes == {(): [1], (1,): [2, 3], (1, 3): [9, 4]}
-
-
-def test_a_trie_with_certain_steps():
-    logits = np.log(np.array([0.1, 0.2, 0.3, 0.4], dtype=np.float32))
-    paths = {"a": (1, 2), "b": (1, 3), "c": (2, 0)}
-    scores, allowed = score_trie(paths, {(): (logits, [1, 2]), (1,): (logits, [2, 3])})
-    assert {k: math.exp(v) for k, v in scores.items()} == pytest.approx(
-        {"a": 0.4 * 3 / 7, "b": 0.4 * 4 / 7, "c": 0.6}
-    )
-    assert math.exp(allowed["c"]) == pytest.approx(0.5)
-    assert math.exp(allowed["a"]) == pytest.approx(0.5 * 0.7)
 
 
 # --- choices
@@ -187,39 +146,86 @@ def test_labels_longer_than_a_batch(smol: LlamaCpp):
 # --- records
 
 
-RECORDS = [Booking, Flat, list[Flat], Annotated[str, Field(max_length=12, pattern="[a-z]")]]
+class Guest(BaseModel):
+    """Enums that share beginnings, with each other and with what is forced."""
+
+    status: Literal["card", "card_arrival", "card_linking", "cash"]
+    title: Literal["Mr", "Mrs", "Ms"] | None
+    vip: bool | None
 
 
-@pytest.mark.parametrize("kind", RECORDS, ids=["record", "flat", "list", "string"])
-def test_records_agree_with_teacher_forcing(f32: LlamaCpp, reference: Reference, kind: Any):
-    request = ask(kind)
+class Visit(BaseModel):
+    guest: Guest
+    extras: list[Flat] = Field(max_length=2)
+    flags: tuple[bool, Literal["x", "y"]]
+    note: str | None = Field(max_length=6)
+
+
+class Unicode(BaseModel):
+    größe: Literal["klein", "größer", "groß"]
+    menü: Literal["日本", "日本語", "é"] | None
+    preis: Annotated[int, Field(ge=0, le=99)] | None
+    wort: str = Field(max_length=5)
+
+
+class Solo(BaseModel):
+    """What is forced all along but for the choices; and a list that may be empty."""
+
+    one: Literal["only"]
+    marks: list[Literal["a", "b"]] = Field(max_length=1)
+    level: Literal[1, 2, 30]
+
+
+RECORDS = [
+    Booking,
+    Flat,
+    Guest,
+    Visit,
+    Unicode,
+    Solo,
+    list[Flat],
+    Annotated[list[Guest], Field(min_length=2, max_length=2)],
+    Annotated[str, Field(max_length=12, pattern="[a-z]")],
+]
+NAMES = "booking flat guest visit unicode solo list guests string".split()
+TEXTS = ["Two of us tomorrow at eight", "日本, größer \"groß\" {]: Mrs Ito, no card, 30"]
+
+
+def decided(reference: Reference, request: Request, answer: Completion) -> list[Decided]:
+    """What the rule says of the same request."""
+    assert answer.tokens is not None
+    return decode(
+        reference,
+        reference.render(request.messages),
+        bounded(request.output.schema),
+        end=reference.tokenize("<|im_end|>")[0],
+        hint=[token.id for token in answer.tokens],
+    )
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=["plain", "odd"])
+@pytest.mark.parametrize("kind", RECORDS, ids=NAMES)
+def test_records_follow_the_rule(f32: LlamaCpp, reference: Reference, kind: Any, text: str):
+    request = ask(kind, text, max_tokens=200)
     answer = complete(f32, request)
     assert answer.finish == "stop"
     assert answer.tokens is not None
-    path = [token.id for token in answer.tokens]
-    schema = bounded(request.output.schema)
-    prompt = reference.render(request.messages)
-    end = reference.tokenize("<|im_end|>")[0]
-    steps = reference.path_probabilities(prompt, path, schema, end)
-    for token, (shared, probability, piece) in zip(answer.tokens, steps, strict=True):
-        assert math.exp(token.logprob) == pytest.approx(probability, abs=1e-4)
-        assert token.text == piece
-        assert token.free == shared
-    whole = math.prod(p for shared, p, piece in steps if shared < len(piece) or not piece)
+    expected = decided(reference, request, answer)
+    assert [token.id for token in answer.tokens] == [token.id for token in expected]
+    for token, wanted in zip(answer.tokens, expected, strict=True):
+        assert (token.text, token.free) == (wanted.text, wanted.free)
+        assert math.exp(token.logprob) == pytest.approx(math.exp(wanted.logprob), abs=1e-4)
+        assert token.outside == pytest.approx(wanted.outside, abs=1e-4)
+    free = [t for t in expected if t.free < len(t.text) or not t.text]
+    whole = math.exp(sum(token.logprob for token in free))
     assert score(answer, request.output).confidence == pytest.approx(whole, abs=1e-4)
 
 
-@pytest.mark.parametrize("kind", [Booking, Flat])
-def test_fields_agree_with_teacher_forcing(f32: LlamaCpp, reference: Reference, kind: Any):
+@pytest.mark.parametrize("kind", [Booking, Flat, Guest])
+def test_fields_agree_with_the_rule(f32: LlamaCpp, reference: Reference, kind: Any):
     """Which bytes are a field's is told by writing the record again, key by key."""
     request = ask(kind)
     answer = complete(f32, request)
-    assert answer.tokens is not None
-    path = [token.id for token in answer.tokens]
-    end = reference.tokenize("<|im_end|>")[0]
-    steps = reference.path_probabilities(
-        reference.render(request.messages), path, bounded(request.output.schema), end
-    )
     regions = {}
     text = "{"
     for key, value in json.loads(answer.text).items():
@@ -231,12 +237,12 @@ def test_fields_agree_with_teacher_forcing(f32: LlamaCpp, reference: Reference, 
     assert text + "}" == answer.text, "the constraint fixes the whitespace"
     expected = dict.fromkeys(regions, 1.0)
     offset = 0
-    for shared, probability, piece in steps:
-        if shared < len(piece):
+    for token in decided(reference, request, answer):
+        if token.free < len(token.text):
             for key, region in regions.items():
-                if offset + shared in region:
-                    expected[key] *= probability
-        offset += len(piece)
+                if offset + token.free in region:
+                    expected[key] *= math.exp(token.logprob)
+        offset += len(token.text)
     scored = score(answer, request.output)
     got = {path: field.confidence for path, field in scored.fields.items()}
     assert got == pytest.approx(expected, abs=1e-4)

@@ -6,9 +6,7 @@ Nothing of `hetagent.engine` is used but the module that loads the library.
 from __future__ import annotations
 
 import ctypes
-import json
 import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -123,47 +121,7 @@ class Reference:
             paths[label] = whole[len(start) :]
         return paths
 
-    def path_probabilities(
-        self, prompt: str, path: Sequence[int], schema: dict[str, Any], end: int
-    ) -> list[tuple[int, float, bytes]]:
-        """For each token of an answer: its forced bytes' number, probability, and bytes.
-
-        The mask is that of a matcher of its own, built straight from the schema.
-        """
-        import llguidance
-        from llguidance.llamacpp import lltokenizer_from_vocab
-
-        closed = {**schema, "x-guidance": {"whitespace_flexible": False}}
-        closed["x-guidance"] |= {"item_separator": ", ", "key_separator": ": "}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            tokenizer = lltokenizer_from_vocab(self.vocabulary, eos_token=[end])
-        grammar = llguidance.grammar_from("json_schema", json.dumps(closed))
-        matcher = llguidance.LLMatcher(tokenizer, grammar)
-        start = self.tokenize(prompt)
-        logits = self.logits([*start, *path])
-        steps = []
-        for depth, token in enumerate(path):
-            mask = np.frombuffer(matcher.compute_bitmask(), dtype=np.uint8)
-            allowed = np.flatnonzero(np.unpackbits(mask, bitorder="little"))
-            forced = bytes(matcher.compute_ff_bytes())
-            row = logits[len(start) - 1 + depth]
-            top = row[allowed].max()
-            probability = np.exp(row[token] - top) / np.exp(row[allowed] - top).sum()
-            piece = b"" if token == end else self.piece(token)
-            shared = _shared(forced, piece)
-            steps.append((shared, float(probability), piece))
-            if token != end:
-                assert matcher.consume_token(token)
-        return steps
-
     def piece(self, token: int) -> bytes:
         buffer = ctypes.create_string_buffer(256)
         length = self.lib.llama_token_to_piece(self.vocabulary, token, buffer, 256, 0, False)
         return bytes(buffer.raw[:length])
-
-
-def _shared(left: bytes, right: bytes) -> int:
-    """How many bytes two byte strings begin with alike."""
-    length = min(len(left), len(right))
-    return next((at for at in range(length) if left[at] != right[at]), length)

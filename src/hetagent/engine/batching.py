@@ -18,7 +18,7 @@ from hetagent.engine.prefixes import Prefix, PrefixCache, PrefixKey
 from hetagent.engine.space import Space
 from hetagent.engine.steps import END
 from hetagent.engine.tries import Group, Trie
-from hetagent.errors import HetagentError, ModelError
+from hetagent.errors import ModelError
 
 __all__ = ["Batcher", "Limits"]
 
@@ -71,6 +71,8 @@ class Batcher:
         self._store = store
         self._batch = Batch(limits.batch)
         self.prefixes = PrefixCache(context, space)
+        self._full = False  # whether a job found no room while this batch was planned
+        self.evaluations = 0
         self.evaluated = 0
 
     def evaluate(self, jobs: Sequence[Job]) -> list[Job] | None:
@@ -81,32 +83,40 @@ class Batcher:
             room for any of them.
         """
         self._batch.clear()
-        lacking: dict[PrefixKey, Prefix] = {}
+        self._full = False
+        lacking: dict[PrefixKey, tuple[Prefix, int]] = {}
         planned: list[_Planned] = []
+        most = self._limits.batch if len(jobs) == 1 else self._limits.chunk
         for job in jobs:
             if not self._batch.room:
                 break
+            if self._full and not job.holds_cells:
+                continue  # those that began before it come first
             prefix = self._prefix_of(job)
             if prefix is not None and not prefix.complete:
-                lacking[prefix.key] = prefix
+                if prefix.key not in lacking:
+                    lacking[prefix.key] = prefix, self._plan_prefix(prefix, most)
             elif self._is_open(job, prefix):
-                plan = self._plan(job)
+                plan = self._plan(job, most)
                 if plan is not None:
                     planned.append(plan)
-        grown = [(prefix, self._plan_prefix(prefix)) for prefix in lacking.values()]
         if not self._batch.count:
             return None
-        self._context.use_adapters(jobs[0].adapters)
+        self._fill(planned, lacking)
         try:
+            self._context.use_adapters(jobs[0].adapters)
             self._context.submit(self._batch)
         except ModelError as error:
-            return self._fail(jobs, list(lacking.values()), error)
+            return self._fail(jobs, [prefix for prefix, _ in lacking.values()], error)
         self.evaluated += self._batch.count
+        self.evaluations += 1
+        for job in [plan.job for plan in planned] + [job for job in jobs if _waits(job)]:
+            job.turn = self.evaluations
         for plan in planned:
-            if plan.completes and plan.job.step is not None:
-                plan.job.step.meanwhile()
+            if plan.completes:
+                self._prepare(plan)
         logits = self._context.logits(self._batch)
-        for prefix, count in grown:
+        for prefix, count in lacking.values():
             prefix.done += count
             if prefix.complete and self._store is not None:
                 self._store.put(prefix.key, self._context.save(prefix.sequence))
@@ -117,6 +127,12 @@ class Batcher:
                 self.close(plan.job)
                 finished.append(plan.job)
         return finished
+
+    def forget_unfinished(self) -> None:
+        """Forget prefixes of which nobody knows how far they were evaluated."""
+        for prefix in list(self.prefixes):
+            if not prefix.complete and not prefix.users:
+                self.prefixes.remove(prefix)
 
     def preempt(self, job: Job) -> None:
         """Take a job's cells; what it has is evaluated again when its turn comes."""
@@ -144,6 +160,7 @@ class Batcher:
             if prefix is None:
                 prefix = self._new_prefix(job.prefix_key)
             if prefix is None:
+                self._full = True
                 return None
             prefix.users += 1
             job.prefix = prefix
@@ -151,6 +168,11 @@ class Batcher:
                 job.began = time.perf_counter()
                 job.cached = prefix.done
         return job.prefix
+
+    def _make_room(self, *, cells: int, sequences: int) -> bool:
+        there_is = self.prefixes.make_room(cells=cells, sequences=sequences)
+        self._full = self._full or not there_is
+        return there_is
 
     def _new_prefix(self, key: PrefixKey) -> Prefix | None:
         prefix = self.prefixes.add(key)
@@ -166,7 +188,7 @@ class Batcher:
             return True
         if job.decoding.fixed and prefix is None:
             return False
-        if not self.prefixes.make_room(cells=1, sequences=1):
+        if not self._make_room(cells=1, sequences=1):
             return False
         job.sequence = self._space.take_sequences(1)[0]
         if prefix is not None:
@@ -175,32 +197,48 @@ class Batcher:
             job.began = time.perf_counter()
         return True
 
-    def _plan_prefix(self, prefix: Prefix) -> int:
-        """Append the next tokens of a prefix; how many."""
-        most = self._limits.chunk if self._batch.count else self._batch.room
-        tokens = prefix.tokens[prefix.done : prefix.done + min(most, self._batch.room)]
-        self._batch.add_run(tokens, prefix.done, [prefix.sequence])
+    def _fill(
+        self, planned: Sequence[_Planned], lacking: dict[PrefixKey, tuple[Prefix, int]]
+    ) -> None:
+        """Where the batch has room for more than a chunk of each long text, use it."""
+        for key, (prefix, count) in lacking.items():
+            more = self._plan_prefix(prefix, self._batch.room, after=count)
+            lacking[key] = prefix, count + more
+        for plan in planned:
+            job = plan.job
+            count = min(len(job.todo), self._batch.room)
+            if count and self._make_room(cells=count, sequences=0):
+                plan.first = self._batch.outputs
+                self._plan_text(plan, count, [])
+                plan.completes = not job.todo and not self._groups(job)
+
+    def _plan_prefix(self, prefix: Prefix, most: int, *, after: int = 0) -> int:
+        """Append the next tokens of a prefix, behind those that are in the batch; how many."""
+        begin = prefix.done + after
+        tokens = prefix.tokens[begin : begin + min(most, self._batch.room)]
+        self._batch.add_run(tokens, begin, [prefix.sequence])
         return len(tokens)
 
-    def _plan(self, job: Job) -> _Planned | None:
+    def _plan(self, job: Job, most: int) -> _Planned | None:
         """Append a job's next tokens; ``None`` where it has to wait for the next batch."""
         assert job.step is not None
         groups = self._groups(job)
         plan = _Planned(job, first=self._batch.outputs)
         if not job.todo:
             return self._plan_group(plan, groups)
-        if groups and self._limits.joins and self._fits(job, groups[0]):
-            self._plan_text(plan, len(job.todo), self._branch(job, groups[0]))
-            self._append_group(plan, groups[0])
-            plan.completes = len(groups) == 1
+        group = groups[job.group] if groups and self._limits.joins else None
+        if group is not None and self._fits(job, group):
+            self._plan_text(plan, len(job.todo), self._branch(job, group))
+            self._append_group(plan, group, len(group.nodes))
+            plan.completes = job.group == len(groups) - 1
             return plan
-        wanted = len(job.todo) + (len(groups[0].nodes) if groups and self._limits.joins else 0)
+        wanted = len(job.todo) + (len(group.nodes) if group is not None else 0)
         if self._batch.count and self._batch.room < wanted <= self._batch.size:
             return None
         count = min(len(job.todo), self._batch.room)
-        if count < len(job.todo) and self._batch.count:
-            count = min(count, self._limits.chunk)
-        if not self.prefixes.make_room(cells=count, sequences=0):
+        if count < len(job.todo) or self._batch.size < wanted:
+            count = min(count, most)
+        if not self._make_room(cells=count, sequences=0):
             return None
         self._plan_text(plan, count, [])
         plan.completes = not job.todo and not groups
@@ -210,13 +248,17 @@ class Batcher:
         """Append one part of a trie after a text that is evaluated already."""
         job = plan.job
         group = groups[job.group]
-        if len(group.nodes) > self._batch.room and self._batch.count:
+        left = len(group.nodes) - job.grown
+        if self._batch.room < left <= self._batch.size and self._batch.count:
             return None
-        if not self.prefixes.make_room(cells=len(group.nodes), sequences=group.leaves):
+        count = min(left, self._batch.room)  # less where a single path is longer than a batch
+        sequences = 0 if job.branches else group.leaves
+        if not self._make_room(cells=count, sequences=sequences):
             return None
-        self._branch(job, group)
-        self._append_group(plan, group)
-        plan.completes = job.group == len(groups) - 1
+        if not job.branches:
+            self._branch(job, group)
+        self._append_group(plan, group, count)
+        plan.completes = count == left and job.group == len(groups) - 1
         return plan
 
     def _groups(self, job: Job) -> Sequence[Group]:
@@ -229,9 +271,7 @@ class Batcher:
 
     def _fits(self, job: Job, group: Group) -> bool:
         tokens = len(job.todo) + len(group.nodes)
-        return tokens <= self._batch.room and self.prefixes.make_room(
-            cells=tokens, sequences=group.leaves
-        )
+        return tokens <= self._batch.room and self._make_room(cells=tokens, sequences=group.leaves)
 
     def _branch(self, job: Job, group: Group) -> list[int]:
         """Fork the job's sequence once for every leaf of a part of its trie."""
@@ -253,40 +293,53 @@ class Batcher:
             self._batch.want_last()
             plan.places.append(END)
 
-    def _append_group(self, plan: _Planned, group: Group) -> None:
+    def _append_group(self, plan: _Planned, group: Group, count: int) -> None:
         job = plan.job
         trie = job.step.trie if job.step is not None else None
         assert trie is not None
-        self._space.take(len(group.nodes))
+        self._space.take(count)
         wanted = set(group.wanted)
-        for node, members in zip(group.nodes, group.members, strict=True):
+        next_ones = slice(job.grown, job.grown + count)
+        job.grown += count
+        for node, members in zip(group.nodes[next_ones], group.members[next_ones], strict=True):
             self._batch.add(
                 trie.tokens[node],
                 job.length + trie.depths[node] - 1,
                 [job.branches[member][0] for member in members],
                 wanted=node in wanted,
             )
-        plan.places += group.wanted
+            if node in wanted:
+                plan.places.append(node)
+
+    def _prepare(self, plan: _Planned) -> None:
+        step = plan.job.step
+        assert step is not None
+        try:
+            step.meanwhile()
+        except Exception as error:  # of this job alone
+            plan.job.fail(error)
 
     def _read(self, plan: _Planned, logits: object) -> bool:
         """Hand a job its logits, and go on with it; whether it goes on."""
         job = plan.job
         step = job.step
         assert step is not None
+        if job.future.done():
+            return False
         try:
             if plan.places:
                 step.read(plan.places, logits)  # type: ignore[arg-type]
             if END in plan.places and job.prefilled is None:
                 job.prefilled = time.perf_counter()
             if not plan.completes:
-                if job.branches:
+                if job.branches and job.grown == len(job.branches[0][1].nodes):
                     self._drop_branches(job, keep=0)
                     job.group += 1
                 return True
             if not job.advance():
                 return False
-        except HetagentError as error:
-            job.future.set_exception(error)
+        except Exception as error:  # of this job alone
+            job.fail(error)
             return False
         self._keep(job, step.trie)
         return True
@@ -298,15 +351,16 @@ class Batcher:
         if job.branches and trie is not None and step is not None and step.kept != END:
             group = job.branches[0][1]
             if step.kept in group.nodes:
-                depth = trie.depths[step.kept]
                 leaf = group.members[group.nodes.index(step.kept)][0]
-                end = job.length + depth
-                self._context.fork(
-                    job.branches[leaf][0], job.sequence or 0, start=job.length, end=end
-                )
-                job.text += job.todo[:depth]
-                job.length += depth
-                del job.todo[:depth]
+                # A recurrent state is that of the leaf, and of nothing before it.
+                if self._limits.joins or group.nodes[-1] == step.kept:
+                    depth = trie.depths[step.kept]
+                    sequence = job.sequence or 0
+                    end = job.length + depth
+                    self._context.fork(job.branches[leaf][0], sequence, start=job.length, end=end)
+                    job.text += job.todo[:depth]
+                    job.length += depth
+                    del job.todo[:depth]
         self._drop_branches(job, keep=depth)
 
     def _drop_branches(self, job: Job, *, keep: int) -> None:
@@ -314,9 +368,10 @@ class Batcher:
             sequences = [sequence for sequence, _ in job.branches]
             for sequence in sequences:
                 self._context.drop(sequence)
-            self._space.give(len(job.branches[0][1].nodes) - keep)
+            self._space.give(job.grown - keep)
             self._space.give_sequences(sequences)
             job.branches = []
+            job.grown = 0
 
     def _fail(
         self, jobs: Sequence[Job], prefixes: Sequence[Prefix], error: ModelError
@@ -324,8 +379,13 @@ class Batcher:
         """Nothing is known of what was in the batch, so none of it is kept."""
         for job in jobs:
             self.close(job)
-            job.future.set_exception(error)
+            job.fail(error)
         for prefix in prefixes:
             if not prefix.users:
                 self.prefixes.remove(prefix)
         return list(jobs)
+
+
+def _waits(job: Job) -> bool:
+    """Whether it waits for its prefix, which is under way."""
+    return job.prefix is not None and not job.prefix.complete

@@ -50,6 +50,7 @@ class ConstrainedDecoder:
         output: OutputType[Any],
         rest: Sequence[int],
         limit: int,
+        room: int,
         watch: Watch | None,
     ) -> Answer:
         """Decode one answer.
@@ -59,6 +60,7 @@ class ConstrainedDecoder:
             output: Its type.
             rest: The tokens of the prompt that are not in the cache.
             limit: Tokens the answer may have.
+            room: Tokens that fit behind the prompt.
             watch: Called with every token as it is decided.
         """
         fields = self._fields(constraint) if output.form == "json" else None
@@ -71,6 +73,8 @@ class ConstrainedDecoder:
             choice = self._append_forced(made, pending, fields)
             if made.is_full():
                 return made.answer("length")
+            if choice is not None and len(made.tokens) + choice.trie.depth > room:
+                return made.answer("length")  # its values could not all be looked at
             if choice is None:
                 found = _Pick()
                 if made.matcher.complete:

@@ -119,6 +119,7 @@ class Decoder:
                 output=request.output,
                 rest=rest,
                 limit=min(request.max_tokens, room),
+                room=room,
                 watch=watch,
             )
         return Decoding(prompt.tokens, fixed, answer, self._name)

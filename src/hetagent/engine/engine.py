@@ -11,7 +11,7 @@ from typing import Any
 
 from hetagent.engine.batching import Batcher, Limits
 from hetagent.engine.context import SEQUENCES, ContextOptions, LlamaContext
-from hetagent.engine.identity import build_identity, cpu_identity, file_identity
+from hetagent.engine.identity import build_identity, cpu_identity
 from hetagent.engine.llama import LlamaVocabulary, LlamaWeights
 from hetagent.engine.prefix_store import PrefixStore
 from hetagent.engine.prefixes import Adapters
@@ -32,6 +32,7 @@ class EngineOptions:
 
     Attributes:
         path: The GGUF file.
+        file: What tells it from any other, also from one written in its place later.
         gpu_layers: Layers to keep on the GPU; -1 for all.
         capacity: Tokens of one prompt and its answer; at most what the model was trained for.
         parallel: Requests under way at once.
@@ -41,6 +42,7 @@ class EngineOptions:
     """
 
     path: Path
+    file: tuple[Any, ...]
     gpu_layers: int
     capacity: int
     parallel: int
@@ -101,13 +103,13 @@ class Engine:
 
     def _store(self, options: EngineOptions, extra_buffers: bool) -> PrefixStore:
         def name_adapters(adapters: Adapters) -> Any:
-            return [[file_identity(adapter.path), scale] for adapter, scale in adapters]
+            return [[adapter.identity, scale] for adapter, scale in adapters]
 
         context = options.context
         model = {
             "build": build_identity(),
             "cpu": cpu_identity(),
-            "weights": file_identity(options.path),
+            "weights": options.file,
             "gpu_layers": options.gpu_layers,
             "extra_buffers": extra_buffers,
             "flash_attention": context.flash_attention,

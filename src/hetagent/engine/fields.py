@@ -112,6 +112,10 @@ class FieldChoices:
     def _compile(
         self, matcher: Matcher, literals: Sequence[str], lead: bytes, after: int
     ) -> FieldChoice | None:
+        if not lead.isascii():
+            return None  # a token that ends within a character
+        if matcher.copy().consume(self._vocabulary.encode(lead.decode() + "]")):
+            return None  # a list that may end here instead is another decision
         paths: list[tuple[int, ...]] = []
         texts: list[bytes] = []
         for literal in literals:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterator
@@ -12,9 +13,12 @@ from hetagent.engine.decode import Decoding
 from hetagent.engine.prefixes import Adapters, Prefix, PrefixKey
 from hetagent.engine.steps import Step
 from hetagent.engine.tries import Group
+from hetagent.errors import HetagentError, ModelError
 from hetagent.models.base import Completion
 
 __all__ = ["FairQueue", "Job"]
+
+_log = logging.getLogger("hetagent")
 
 
 class Job:
@@ -38,6 +42,7 @@ class Job:
         "decoding",
         "future",
         "group",
+        "grown",
         "length",
         "prefilled",
         "prefix",
@@ -66,6 +71,7 @@ class Job:
         self.step: Step | None = None
         self.todo: list[int] = []
         self.group = 0
+        self.grown = 0  # nodes of this group of the trie that are evaluated
         self.branches: list[tuple[int, Group]] = []
         # When, on the clock of time.perf_counter, and at what saving.
         self.submitted = time.perf_counter()
@@ -96,6 +102,19 @@ class Job:
         self.todo = list(self.step.append)
         self.group = 0
         return True
+
+    def fail(self, error: Exception) -> None:
+        """Say why there is no answer."""
+        if not isinstance(error, HetagentError):
+            _log.error("The engine failed", exc_info=error)
+            problem = ModelError(
+                f"The engine failed: {type(error).__name__}: {error}",
+                hint="This is a fault of hetagent; the log has its traceback.",
+            )
+            problem.__cause__ = error
+            error = problem
+        if not self.future.done():
+            self.future.set_exception(error)
 
     def _finish(self, answer: dict[str, Any]) -> None:
         ended = time.perf_counter()

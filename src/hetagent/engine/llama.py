@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
+from hetagent.engine.identity import file_identity
 from hetagent.engine.library import forget_words, last_words, llama_cpp
 from hetagent.engine.vocabulary import looks_special
 from hetagent.errors import ModelError, ModelFileError
@@ -22,11 +23,11 @@ class LlamaAdapter:
     """Loaded LoRA weights; equal to nothing but themselves.
 
     Attributes:
-        path: Their file.
+        identity: What tells their file, as it was loaded, from any other.
         pointer: llama.cpp's own.
     """
 
-    path: FilePath
+    identity: tuple[Any, ...]
     pointer: Any
 
 
@@ -61,7 +62,7 @@ class LlamaWeights:
         self.recurrent = bool(
             lib.llama_model_is_recurrent(self.pointer) or lib.llama_model_is_hybrid(self.pointer)
         )
-        self._adapters: dict[FilePath, LlamaAdapter] = {}
+        self._adapters: dict[tuple[Any, ...], LlamaAdapter] = {}
 
     @property
     def template(self) -> str | None:
@@ -80,13 +81,20 @@ class LlamaWeights:
         return buffer.value.decode("utf-8", errors="replace")
 
     def load_adapter(self, path: FilePath) -> LlamaAdapter:
-        """LoRA weights for this model, loaded at the first call.
+        """LoRA weights for this model, loaded at the first call, and again once they are replaced.
 
         Raises:
             ModelFileError: llama.cpp refuses the file, e.g. since it is for another model.
         """
-        if path in self._adapters:
-            return self._adapters[path]
+        try:
+            identity = tuple(file_identity(path))
+        except OSError as error:
+            raise ModelFileError(
+                f"The adapter {path.name} cannot be read: {error.strerror}",
+                hint="It was there when the model was made; write it again.",
+            ) from error
+        if identity in self._adapters:
+            return self._adapters[identity]
         forget_words()
         pointer = llama_cpp().llama_adapter_lora_init(self.pointer, os.fsencode(path))
         if not pointer:
@@ -94,8 +102,8 @@ class LlamaWeights:
                 f"llama.cpp cannot load the adapter {path.name}: {last_words()}",
                 hint=f"It must be a LoRA adapter in GGUF made for {self.path.name}.",
             )
-        self._adapters[path] = LlamaAdapter(path, pointer)
-        return self._adapters[path]
+        self._adapters[identity] = LlamaAdapter(identity, pointer)
+        return self._adapters[identity]
 
     def close(self) -> None:
         """Free the weights and their adapters; every context on them must be closed before."""

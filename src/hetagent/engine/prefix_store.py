@@ -65,7 +65,8 @@ class PrefixStore:
         expected = _MAGIC + identity + hashlib.sha256(content).digest()
         if data[:header] != expected:
             _log.warning("The stored prefix %s is corrupt or foreign; it is removed.", path.name)
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # as in a folder that cannot be written
+                path.unlink(missing_ok=True)
             return None
         with contextlib.suppress(OSError):
             os.utime(path)  # so that the least recently used can be told
@@ -80,10 +81,11 @@ class PrefixStore:
             with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
                 try:
                     file.write(_MAGIC + identity + hashlib.sha256(content).digest() + content)
+                    file.close()
+                    os.replace(file.name, self._path(identity))
                 except BaseException:
                     os.unlink(file.name)
                     raise
-            os.replace(file.name, self._path(identity))
         except OSError as error:
             _log.warning("An evaluated prefix could not be stored: %s", error)
 
@@ -96,10 +98,14 @@ class PrefixStore:
         return hashlib.sha256(facts.encode()).digest()
 
     def _make_room(self, size: int) -> None:
-        files = sorted(self._folder.glob("*.prefix"), key=lambda path: path.stat().st_mtime)
-        total = size + sum(path.stat().st_size for path in files)
-        for path in files:
+        found: list[tuple[float, int, Path]] = []
+        for path in self._folder.glob("*.prefix"):
+            with contextlib.suppress(FileNotFoundError):  # another process may remove it, too
+                stat = path.stat()
+                found.append((stat.st_mtime, stat.st_size, path))
+        total = size + sum(size for _, size, _ in found)
+        for _, freed, path in sorted(found):
             if total <= self._limit:
                 return
-            total -= path.stat().st_size
+            total -= freed
             path.unlink(missing_ok=True)

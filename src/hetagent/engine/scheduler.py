@@ -7,24 +7,21 @@ one set of adapters; the set that most jobs wait for goes first, unless others w
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 from hetagent.engine.batching import Batcher
 from hetagent.engine.jobs import FairQueue, Job
+from hetagent.engine.prefixes import Adapters
 from hetagent.engine.space import Space
 from hetagent.engine.steps import Cancelled
-from hetagent.errors import HetagentError, ModelError
+from hetagent.errors import ModelError
 
 __all__ = ["Scheduler", "Stats"]
-
-_log = logging.getLogger("hetagent")
 
 # Callers that got their answers mostly ask again at once; waiting for them fills the next batch.
 _LINGER_S = 0.002
@@ -87,7 +84,7 @@ class Scheduler:
         # The serving thread's own:
         self._waiting = FairQueue()
         self._active: list[Job] = []
-        self._evaluations = 0
+        self._blocked: set[Adapters] = set()  # what finds no room until others have got on
         self._preempted = 0
 
     def submit(self, job: Job) -> Future[None] | None:
@@ -126,7 +123,7 @@ class Scheduler:
             kv_used=self._space.used,
             kv_peak=self._space.peak,
             kv_size=self._space.cells,
-            evaluations=self._evaluations,
+            evaluations=self._batcher.evaluations,
             evaluated=self._batcher.evaluated,
         )
 
@@ -165,18 +162,24 @@ class Scheduler:
                     break
             while self._incoming:
                 self._waiting.put(self._incoming.popleft())
-            room = self._queue - len(self._waiting)
-            woken = [self._turned_away.popleft() for _ in range(min(room, len(self._turned_away)))]
+            idle = not self._active and not self._waiting
+            # Whoever is woken may have gone by then, and nobody is left to wake the next of them:
+            # before the engine falls idle all are.
+            room = len(self._turned_away) if idle else self._queue - len(self._waiting)
+            woken: list[Future[None]] = []
+            while self._turned_away and len(woken) < room:
+                again = self._turned_away.popleft()
+                if again.set_running_or_notify_cancel():
+                    woken.append(again)
         for again in woken:
-            if again.set_running_or_notify_cancel():
-                again.set_result(None)
+            again.set_result(None)
 
     def _step(self) -> int:
         """Evaluate once; how many jobs are over."""
         over = self._drop_cancelled()
         while self._waiting and len(self._active) < self._parallel:
             job = self._waiting.take()
-            job.turn = self._evaluations
+            job.turn = self._batcher.evaluations
             if self._start(job):
                 self._active.append(job)
             else:
@@ -187,44 +190,49 @@ class Scheduler:
         finished = self._batcher.evaluate(jobs)
         if finished is None:
             return over + self._make_way(jobs)
-        self._evaluations += 1
+        self._blocked.clear()
         if finished:
             gone = set(map(id, finished))
             self._active = [job for job in self._active if id(job) not in gone]
-        for job in jobs:
-            job.turn = self._evaluations
         return over + len(finished)
 
     def _start(self, job: Job) -> bool:
         try:
             return job.advance()
-        except HetagentError as error:
-            job.future.set_exception(error)
+        except Exception as error:  # of this job alone
+            job.fail(error)
             return False
 
     def _next_jobs(self) -> Sequence[Job]:
         """The jobs of one set of adapters, those that waited longest first."""
-        groups: dict[Any, list[Job]] = {}
-        for job in self._active:
+        groups: dict[Adapters, list[Job]] = {}
+        for job in [j for j in self._active if j.adapters not in self._blocked] or self._active:
             groups.setdefault(job.adapters, []).append(job)
         if len(groups) == 1:
-            chosen = self._active
+            chosen = next(iter(groups.values()))
         else:
             longest = min(groups.values(), key=lambda jobs: min(job.turn for job in jobs))
-            waited = self._evaluations - min(job.turn for job in longest)
+            waited = self._batcher.evaluations - min(job.turn for job in longest)
             overdue = waited > _PATIENCE * len(groups)
             chosen = longest if overdue else max(groups.values(), key=len)
         return sorted(chosen, key=lambda job: job.turn)
 
     def _make_way(self, jobs: Sequence[Job]) -> int:
-        """Nothing fits: take the cells of the job that began last; how many jobs failed."""
-        others = [job for job in self._active if job is not jobs[0] and job.holds_cells]
-        if others:
-            self._batcher.preempt(others[-1])
+        """Nothing of these fits: take the cells of the job that began last; how many jobs failed.
+
+        A job never makes way for one that began after it, so that the oldest always gets on.
+        """
+        place = min(map(self._active.index, jobs))
+        younger = [job for job in self._active[place + 1 :] if job.holds_cells]
+        if younger:
+            self._batcher.preempt(younger[-1])
             self._preempted += 1
             return 0
+        if any(job.holds_cells for job in self._active[:place]):
+            self._blocked.add(jobs[0].adapters)
+            return 0
         return self._fail_all(
-            [jobs[0]],
+            [self._active[place]],
             ModelError(
                 "The KV cache has no room for a request that should fit.",
                 hint="Ask for a larger kv_tokens=.",
@@ -244,18 +252,13 @@ class Scheduler:
 
     def _give_up(self, error: Exception) -> int:
         """A fault of the engine itself: every job under way fails, and later ones are served."""
-        _log.error("The engine failed", exc_info=error)
-        problem = ModelError(
-            f"The engine failed: {type(error).__name__}: {error}",
-            hint="This is a fault of hetagent; the log has its traceback.",
-        )
-        problem.__cause__ = error
-        return self._fail_all(list(self._active), problem)
+        failed = self._fail_all(list(self._active), error)
+        self._batcher.forget_unfinished()
+        return failed
 
-    def _fail_all(self, jobs: Sequence[Job], error: ModelError) -> int:
+    def _fail_all(self, jobs: Sequence[Job], error: Exception) -> int:
         for job in jobs:
             self._batcher.close(job)
             self._active.remove(job)
-            if not job.future.done():
-                job.future.set_exception(error)
+            job.fail(error)
         return len(jobs)

@@ -33,6 +33,7 @@ class Trie:
         tokens: Of each node that must be evaluated, ordered so that parents come first.
         parents: Index of each node's parent; `ROOT` for the root, which is no node.
         depths: Of each node; those below the root have 1.
+        depth: The greatest of them; 0 where there is no node.
         wanted: Nodes whose logits are needed, `ROOT` first.
     """
 
@@ -52,6 +53,7 @@ class Trie:
         self.tokens = tuple(path[-1] for path in evaluated)
         self.parents = tuple(self._index[path[:-1]] for path in evaluated)
         self.depths = tuple(len(path) for path in evaluated)
+        self.depth = max(self.depths, default=0)
         self.wanted = tuple(sorted(self._index[path] for path in branching))
         self._prepare_scores(branching, children)
 
@@ -197,12 +199,15 @@ class TrieScores:
         self._row_of = {node: row for row, node in enumerate(trie.wanted)}
         self.logprobs = np.zeros(len(trie.pair_rows) + 1, dtype=np.float64)
         self._kept = np.zeros(len(trie.wanted), dtype=np.float64)
-        self._missing = len(trie.wanted)
+        self._missing = set(trie.wanted)
 
     def read(self, nodes: Sequence[int], logits: Logits) -> None:
-        """Take what can be learnt from some nodes' logits, shape ``[nodes, vocabulary]``."""
+        """Take what can be learnt from some nodes' logits, shape ``[nodes, vocabulary]``.
+
+        Nodes may be read again, as they are where an evaluation had to be repeated.
+        """
         trie = self._trie
-        self._missing -= len(nodes)
+        self._missing.difference_update(nodes)
         if len(nodes) == len(trie.wanted) and tuple(nodes) == trie.wanted:
             self._values[:] = logits[trie.pair_rows, trie.pair_tokens]
             self._finish()

@@ -153,7 +153,9 @@ class LlamaCpp(LocalModel):
 
         assert self._decoder is not None
         assert self._engine is not None
-        job = Job(self._decoder.begin(request, watch=watch), adapters=self._loaded_adapters)
+        with self._entry:
+            self._refuse_closed()
+            job = Job(self._decoder.begin(request, watch=watch), adapters=self._loaded_adapters)
         while (again := self._engine.scheduler.submit(job)) is not None:
             await asyncio.wrap_future(again)
         return job
@@ -161,11 +163,13 @@ class LlamaCpp(LocalModel):
     def _engine_options(self) -> EngineOptions:
         from hetagent.engine.context import ContextOptions
         from hetagent.engine.engine import EngineOptions
+        from hetagent.engine.identity import file_identity
 
         # One request must fit, whatever else is in the cache.
         cells = max(self._kv_tokens or self._context_length + _SHARED_TOKENS, self._context_length)
         return EngineOptions(
             path=self.path,
+            file=tuple(file_identity(self.path)),
             gpu_layers=self._gpu_layers,
             capacity=self._context_length,
             parallel=self._parallel,

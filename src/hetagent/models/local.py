@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import threading
 import time
 import weakref
 from abc import ABC, abstractmethod
@@ -49,6 +51,8 @@ class LocalModel(ABC):
         self._loaded = False
         self._closed = False
         self._process: int | None = None
+        # Held while a request is prepared, so that nothing it needs is freed meanwhile.
+        self._entry = threading.Lock()
         # Outlives the object, so that its finalizer can free what was loaded.
         self._to_free: list[Callable[[], None]] = []
         weakref.finalize(self, _free, self._to_free).atexit = False
@@ -79,8 +83,9 @@ class LocalModel(ABC):
 
     def close(self) -> None:
         """Free the weights, after the requests under way; later calls fail."""
-        if not self._closed:
-            self._closed = True
+        with self._entry:
+            first, self._closed = not self._closed, True
+        if first:
             self._worker.submit(_free, self._to_free).result()
             self._worker.shutdown()
 
@@ -104,7 +109,8 @@ class LocalModel(ABC):
         tokens: asyncio.Queue[Token | None] = asyncio.Queue()
 
         def watch(token: Token) -> None:
-            loop.call_soon_threadsafe(tokens.put_nowait, token)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody reads any more
+                loop.call_soon_threadsafe(tokens.put_nowait, token)
 
         pending = await self._submit(request, watch)
         answer = asyncio.wrap_future(pending.future)
