@@ -81,9 +81,7 @@ def measure_cells(
 def compare(report: Report, cell: str, figures: Cell) -> None:
     """The targets of one cell that were measured."""
     peers = {
-        name: one.rate
-        for (name, _), one in figures.items()
-        if name not in (OURS.name, FLOOR.name)
+        name: one.rate for (name, _), one in figures.items() if name not in (OURS.name, FLOOR.name)
     }
     for callers in (16, 1):
         ours, floor = figures.get((OURS.name, callers)), figures.get((FLOOR.name, callers))
@@ -113,9 +111,7 @@ def measure_memory(report: Report, adapters: Iterable[Path], settings: Settings)
     first = EIGHT[0].name
     one["skills"] = {first: one["skills"][first]}
     one["calls"] = [{**call, "skill": first} for call in one["calls"]]
-    peaks = [
-        peak_memory(name, calls, settings) for name, calls in (("one", one), ("eight", eight))
-    ]
+    peaks = [peak_memory(name, calls, settings) for name, calls in (("one", one), ("eight", eight))]
     weights = sum(path.stat().st_size for path in adapters)
     limit = TIMES_ONE_SKILL * peaks[0] + weights
     for skills, peak in zip((1, 8), peaks, strict=True):

@@ -254,9 +254,7 @@ def task_of(index: int, call: dict[str, Any], evaluation: Evaluation) -> Task:
     steps = deque()
     for tokens in evaluation.steps:
         last = len(tokens) - 1
-        steps.append(
-            [(token, position + n, everyone, n == last) for n, token in enumerate(tokens)]
-        )
+        steps.append([(token, position + n, everyone, n == last) for n, token in enumerate(tokens)])
         position += len(tokens)
     for node in evaluation.nodes:
         below = tuple(n for n, leaf in enumerate(leaves) if leaf[: len(node.path)] == node.path)

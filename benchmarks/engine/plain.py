@@ -323,9 +323,7 @@ def user(text: str) -> dict[str, str]:
 
 def common(left: Sequence[int], right: Sequence[int]) -> int:
     pairs = zip(left, right, strict=False)
-    return next(
-        (index for index, (a, b) in enumerate(pairs) if a != b), min(len(left), len(right))
-    )
+    return next((index for index, (a, b) in enumerate(pairs) if a != b), min(len(left), len(right)))
 
 
 def log_softmax(values: np.ndarray) -> np.ndarray:

@@ -49,9 +49,7 @@ def requantized(kind: str) -> Path:
     params.allow_requantize = True
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         fresh = Path(scratch) / target.name
-        status = library.llama_model_quantize(
-            os.fsencode(base_model()), os.fsencode(fresh), params
-        )
+        status = library.llama_model_quantize(os.fsencode(base_model()), os.fsencode(fresh), params)
         if status:
             raise RuntimeError(f"llama.cpp could not convert {base_model().name} to {kind}")
         fresh.replace(target)

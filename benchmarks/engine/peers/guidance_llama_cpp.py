@@ -36,9 +36,7 @@ class Guidance:
         self._answers = {name: grammar(skill) for name, skill in self._skills.items()}
         self.facts = {"version": metadata.version("guidance")}
 
-    def _begin(
-        self, skill: dict[str, Any], options: dict[str, Any], *, adapter: str | None
-    ) -> Any:
+    def _begin(self, skill: dict[str, Any], options: dict[str, Any], *, adapter: str | None) -> Any:
         lm = models.LlamaCpp(
             options["model"],
             echo=False,
