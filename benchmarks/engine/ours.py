@@ -35,25 +35,12 @@ class Ours:
                 self._models.append(bound)
             self._skills[task.name] = task.using(bound)
         self._agent = Orchestrator(slm=model, policy=0.0, progress=False)
-        self._evaluated = 0
-        self._forgotten = False
         self.facts = {"version": metadata.version("hetagent")}
 
     @property
-    def evaluated(self) -> int | None:
-        """Tokens given to the model: what it counts itself, else what answers' usage says."""
-        counts = [model.stats().evaluated for model in self._counting()]
-        return sum(counts) if counts else None
-
-    def _counting(self) -> list[Any]:
-        """The models that say what they evaluate; shared weights and contexts count once."""
-        counting: dict[int, Any] = {}
-        for model in self._models:
-            stats = getattr(model, "stats", None)
-            if stats is None or not hasattr(stats(), "evaluated"):
-                return []
-            counting.setdefault(id(getattr(stats(), "engine", model)), model)
-        return list(counting.values())
+    def evaluated(self) -> int:
+        """Tokens given to the model; models on one file share what they run on, and its figures."""
+        return int(self._models[0].stats().evaluated)
 
     def answer(self, call: dict[str, Any]) -> str:
         task = self._skills[call["skill"]]

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -74,10 +73,7 @@ class Worker:
     def __init__(self, system: System, *, venvs: Path) -> None:
         self.system = system
         self.peak_rss = 0
-        self._files = ExitStack()
-        self._log = self._files.enter_context(
-            tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
-        )
+        self._log = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - see close
         environment = dict(os.environ)
         if system.environment is not None:
             # A peer must not find this environment's packages.
@@ -139,7 +135,7 @@ class Worker:
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
-        self._files.close()
+        self._log.close()
 
     def _last_words(self) -> str:
         self._process.wait()
