@@ -16,7 +16,7 @@ from benchmarks.engine.skills import EIGHT, domain, every_intent, slots
 from benchmarks.report import data_folder
 from benchmarks.skills import asked_for
 
-__all__ = ["CELLS", "skills_of", "workload"]
+__all__ = ["CELLS", "rows_for", "skills_of", "workload"]
 
 SEED = 20261121
 CELLS = {
@@ -50,7 +50,7 @@ def workload(cell: str, count: int, *, adapters: Sequence[Path] = ()) -> dict[st
     """
     skills = skills_of(cell)
     generator = random.Random(f"{SEED} {cell}")
-    rows = _slot_rows(generator, count) if cell == "c" else _utterances(generator, count)
+    rows = rows_for(skills[0], count, seed=f"{SEED} {cell}")
     files = [str(path) for path in adapters] or [None] * len(skills)
     return {
         "cell": cell,
@@ -60,6 +60,18 @@ def workload(cell: str, count: int, *, adapters: Sequence[Path] = ()) -> dict[st
         },
         "calls": [call(generator.choice(skills), row) for row in rows],
     }
+
+
+def rows_for(task: Any, count: int, *, seed: str = "") -> list[Any]:
+    """Inputs of a skill: turns of guests for the record, else what users of an assistant said."""
+    generator = random.Random(seed)
+    if task is slots:
+        folder = data_folder("restaurants8k")
+        turns = json.loads((folder / "test.json").read_text(encoding="utf-8"))
+        picked = generator.sample(turns, count)
+        return [(asked_for(turn), turn["userInput"]["text"]) for turn in picked]
+    text = (data_folder("clinc150") / "data_full.json").read_text(encoding="utf-8")
+    return [utterance for utterance, _ in generator.sample(json.loads(text)["test"], count)]
 
 
 def describe(task: Any) -> dict[str, Any]:
@@ -78,13 +90,3 @@ def call(task: Any, row: Any) -> dict[str, Any]:
     """One call: the skill's name, its input, and the user's turn it is told as."""
     args, kwargs = task.bind_row(row)
     return {"skill": task.name, "input": row, "message": task.request_text(*args, **kwargs)}
-
-
-def _utterances(generator: random.Random, count: int) -> list[str]:
-    text = (data_folder("clinc150") / "data_full.json").read_text(encoding="utf-8")
-    return [utterance for utterance, _ in generator.sample(json.loads(text)["test"], count)]
-
-
-def _slot_rows(generator: random.Random, count: int) -> list[tuple[str, str]]:
-    turns = json.loads((data_folder("restaurants8k") / "test.json").read_text(encoding="utf-8"))
-    return [(asked_for(turn), turn["userInput"]["text"]) for turn in generator.sample(turns, count)]
