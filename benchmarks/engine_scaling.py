@@ -79,13 +79,15 @@ def measure(report: Report, options: Any) -> None:
     with model.load():
         agent = Orchestrator(slm=model, policy=0.0, progress=False)
         for part in options.parts:
-            measure_part(report, part, makers[part](agent), agent, model, options.rounds)
+            cases = makers[part](agent)
+            measure_part(report, part, cases, agent=agent, model=model, rounds=options.rounds)
 
 
 def measure_part(
     report: Report,
     part: str,
     cases: Sequence[Case],
+    *,
     agent: Orchestrator,
     model: LlamaCpp,
     rounds: int,
