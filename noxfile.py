@@ -22,6 +22,15 @@ LLM = "qwen2.5-coder-1.5b-instruct"
 # GCC 12 drops stores in ggml's AMX code, and the first decode then kills the process.
 NO_AMX = "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
 
+# One release of each, so that figures can be compared; all on the same llama.cpp.
+LLAMA = "llama-cpp-python==0.3.36"
+PEERS = {
+    "llama-cpp-python": (LLAMA.replace("==", "[server]=="),),
+    "outlines": (LLAMA, "outlines==1.3.3", "llguidance==1.9.1"),
+    "guidance": (LLAMA, "guidance==0.3.1"),
+    "typed-gguf": (LLAMA, "typed-gguf==0.3.0"),
+}
+
 
 def build_environment() -> dict[str, str]:
     """What llama-cpp-python is built with where pip has no wheel of it yet."""
@@ -126,9 +135,16 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize("system", [nox.param(name, id=name) for name in PEERS])
+def peers(session: nox.Session, system: str) -> None:
+    """The systems that `nox -s benchmark -- engine` compares with, each in its own environment."""
+    session.install(*PEERS[system], env=build_environment())
+
+
+@nox.session
 def benchmark(session: nox.Session) -> None:
-    """`nox -s benchmark -- skills --json FILE`."""
+    """`nox -s benchmark -- skills --json FILE`; run `nox -s peers` before `engine`."""
     name, *options = session.posargs or ["skills"]
-    install(session, "-e", ".")
+    install(session, "-e", ".", groups=("benchmark",))
     ensure_llama_works(session)
     session.run("python", "-m", f"benchmarks.{name}", *options)

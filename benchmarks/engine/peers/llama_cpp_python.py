@@ -1,0 +1,74 @@
+"""llama-cpp-python's `Llama.create_chat_completion` with a JSON schema.
+
+The model stays loaded, and `Llama` keeps what it can of the last prompt. Where several skills are
+called, each has an instance of its own, since one instance forgets a skill's prompt as soon as it
+is given another's; that also is the only way to have several adapters.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import metadata
+from typing import Any
+
+from llama_cpp import Llama
+
+from benchmarks.engine.peers.serve import serve
+
+
+class CountingLlama(Llama):
+    """Counts the tokens it evaluates."""
+
+    evaluated = 0
+
+    def eval(self, tokens: Any) -> None:
+        type(self).evaluated += len(tokens)
+        super().eval(tokens)
+
+
+def load(model: str, *, threads: int, context: int, adapter: str | None) -> CountingLlama:
+    return CountingLlama(
+        model_path=model,
+        n_ctx=context,
+        n_threads=threads,
+        n_threads_batch=threads,
+        flash_attn=False,
+        lora_path=adapter,
+        verbose=False,
+    )
+
+
+class ChatCompletion:
+    """One call is one chat completion."""
+
+    def __init__(self, workload: dict[str, Any], options: dict[str, Any]) -> None:
+        self._skills = workload["skills"]
+        self._llamas = {
+            name: load(
+                options["model"],
+                threads=options["threads"],
+                context=options["context"],
+                adapter=skill["adapter"],
+            )
+            for name, skill in self._skills.items()
+        }
+        self.facts = {"version": metadata.version("llama-cpp-python")}
+
+    @property
+    def evaluated(self) -> int:
+        return CountingLlama.evaluated
+
+    def answer(self, call: dict[str, Any]) -> str:
+        skill = self._skills[call["skill"]]
+        reply = self._llamas[call["skill"]].create_chat_completion(
+            messages=[*skill["messages"], {"role": "user", "content": call["message"]}],
+            response_format={"type": "json_object", "schema": skill["schema"]},
+            temperature=0.0,
+            max_tokens=skill["max_tokens"],
+        )
+        text = reply["choices"][0]["message"]["content"]
+        return str(json.loads(text)) if skill["form"] == "choice" else text
+
+
+if __name__ == "__main__":
+    serve(ChatCompletion)
