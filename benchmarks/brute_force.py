@@ -77,7 +77,7 @@ def exact_choice_gap(path: Path, task: Skill[..., Any], rows: Sequence[Any]) -> 
         for row in rows:
             request = _request(task, row)
             completion = asyncio.run(model.complete(request))
-            chat = model._loaded()._chat
+            chat = model._decoder._chat
             prompt = chat.encode(request.messages)
             paths = {
                 label: (*chat.encode_answer(label, prompt=prompt), chat.end_of_turn)

@@ -59,12 +59,12 @@ def large(text: str) -> Large:
 
 def measure(report: Report, options: Any) -> None:
     with LlamaCpp("smollm2-135m-instruct").load() as model:
-        decoder = model._loaded()
+        decoder = model._decoder
         for task, text in ((small, "Oslo tomorrow"), (large, "Two lamps for Ann, express")):
             completion = asyncio.run(model.complete(task.request(text)))
             tokens = [token.id for token in completion.tokens]
-            tokenizer = decoder._vocabulary.matcher_tokenizer([decoder._chat.end_of_turn])
-            compare(report, task, tokens, tokenizer=tokenizer, size=decoder._vocabulary.size)
+            tokenizer = model._engine.vocabulary.matcher_tokenizer([decoder._chat.end_of_turn])
+            compare(report, task, tokens, tokenizer=tokenizer, size=model._engine.vocabulary.size)
 
 
 def compare(report: Report, task: Any, tokens: Sequence[int], *, tokenizer: Any, size: int) -> None:
@@ -104,10 +104,10 @@ def direct(task: Any, tokens: Sequence[int], tokenizer: Any) -> tuple[float, flo
     compiled = time.perf_counter()
     matcher = constraint.start()
     for token in tokens[:-1]:
-        matcher.allowed()
+        matcher.mask()
         matcher.forced()
         matcher.advance(token)
-    matcher.allowed()
+    matcher.mask()
     return compiled - began, (time.perf_counter() - compiled) / len(tokens)
 
 

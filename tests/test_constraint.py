@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import jsonschema
 import llguidance
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from pydantic import BaseModel, Field
@@ -171,7 +172,7 @@ def test_every_type_that_can_be_declared_compiles(kind: Any):
     except UnsupportedTypeError:
         return
     matcher = compiler().compile(output).start()
-    assert len(matcher.allowed())
+    assert matcher.mask().any()
 
 
 @settings(max_examples=60)
@@ -184,7 +185,7 @@ def test_any_walk_through_a_constraint_ends_in_a_valid_answer(kind: Any):
     matcher = compiler().compile(output).start()
     data = b""
     for _ in range(3000):
-        allowed = matcher.allowed()
+        allowed = np.flatnonzero(matcher.mask())
         if END in allowed:
             break
         closing = [byte for byte in b'"]},' if byte in allowed]
@@ -203,6 +204,46 @@ def test_forced_bytes():
         matcher.advance(byte)
     assert matcher.forced() == b""
     assert not matcher.complete
+
+
+def test_forced_tokens_are_canonical_and_the_last_ones_are_held_back(smol: LlamaCpp):
+    decoder = smol._decoder
+    assert decoder is not None
+    assert smol._engine is not None
+    vocabulary = smol._engine.vocabulary
+    matcher = decoder._compiler.compile(OutputType.of(Item)).start()
+    forced = matcher.forced_tokens()
+    text = b"".join(map(vocabulary.piece, forced))
+    # The quote that opens the string may merge with what the string begins with.
+    assert matcher.forced() == b'{"name": "'
+    assert text == b'{"name":'
+    assert forced == vocabulary.encode(text.decode())
+    assert matcher.forced_tokens() == forced, "asking takes nothing"
+    assert matcher.copy().consume(forced)
+    assert not matcher.copy().consume([*forced, *forced])
+
+
+def test_a_copy_goes_its_own_way():
+    matcher = compiler().compile(OutputType.of(int)).start()
+    matcher.advance(ord("1"))
+    copied = matcher.copy()
+    assert copied.consume(list(b"23"))
+    assert not copied.copy().consume(list(b"x"))
+    assert (matcher.mask() == compiler_mask(b"1")).all()
+    assert copied.complete
+    assert matcher.complete
+
+
+def compiler_mask(text: bytes) -> Any:
+    matcher = compiler().compile(OutputType.of(int)).start()
+    assert matcher.consume(list(text))
+    return matcher.mask()
+
+
+def test_the_schema_of_a_constraint_is_the_types():
+    assert compiler().compile(OutputType.of(Item)).schema == OutputType.of(Item).schema
+    kinds = [part.get("type") for part in constraint.parts(OutputType.of(Item).schema)]
+    assert sorted(map(str, kinds)) == ["array", "number", "object", "string", "string"]
 
 
 def test_matchers_of_one_constraint_are_independent():
@@ -225,7 +266,7 @@ def test_a_token_that_is_refused_is_an_error():
     with pytest.raises(ConstraintError, match="refused a token"):
         matcher.advance(ord("x"))
     with pytest.raises(ConstraintError, match="stopped working"):
-        matcher.allowed()
+        matcher.mask()
 
 
 def test_a_grammar_that_is_broken_is_an_error():
@@ -242,7 +283,7 @@ def test_a_grammar_that_is_broken_is_an_error():
 def test_a_vocabulary_that_cannot_spell_the_type_is_an_error():
     matcher = compiler(b"a", b"b").compile(OutputType.of(int)).start()
     with pytest.raises(ConstraintError, match="allows no token") as caught:
-        matcher.allowed()
+        matcher.mask()
     assert "vocabulary" in caught.value.hint
 
 
@@ -257,17 +298,18 @@ def test_messages_do_not_hold_the_grammar():
 def test_the_real_vocabulary_spells_a_record(smol: LlamaCpp):
     decoder = smol._decoder
     assert decoder is not None
-    vocabulary = decoder._vocabulary
+    assert smol._engine is not None
+    vocabulary = smol._engine.vocabulary
     built = decoder._compiler.compile(OutputType.of(Item))
     text = '{"name": "tea", "price": 2.5, "tags": ["hot", "green"]}'
     assert is_answer(built, vocabulary.encode(text))
     assert not is_answer(built, vocabulary.encode(text + " "))
     end = decoder._chat.end_of_turn
     matcher = built.start()
-    assert end not in matcher.allowed()
+    assert not matcher.mask()[end]
     for token in vocabulary.encode(text):
         matcher.advance(token)
-    assert list(matcher.allowed()) == [end]
+    assert np.flatnonzero(matcher.mask()).tolist() == [end]
 
 
 def test_choices_are_not_compiled():

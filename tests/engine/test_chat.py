@@ -41,8 +41,8 @@ def reference(smol_path: Path) -> Iterator[Reference]:
 
 @pytest.fixture(scope="module")
 def vocabulary(smol: LlamaCpp) -> Vocabulary:
-    assert smol._decoder is not None
-    return smol._decoder._vocabulary
+    assert smol._engine is not None
+    return smol._engine.vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -158,9 +158,9 @@ def test_the_fixed_part_is_the_beginning_of_every_prompt(chat: ChatTokenizer, on
     first, second = chat.encode(conversation(one)), chat.encode(conversation(other))
     shared = min(first.fixed, second.fixed)
     assert first.tokens[:shared] == second.tokens[:shared]
-    # At least all turns but the last are in it.
-    examples = chat._tokens(intent.messages)[0]
-    assert shared >= len(examples) - 3
+    # At least all turns but the last are in it, up to their last control token.
+    ends = [at for at, token in enumerate(first.tokens) if token == chat.end_of_turn]
+    assert shared > ends[len(intent.messages) - 1]
     assert first.fixed < len(first.tokens)
 
 

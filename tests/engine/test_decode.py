@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
 from hetagent import LlamaCpp, Skill, constraint, skill
 from hetagent.confidence import free_tokens, score
@@ -161,11 +161,13 @@ class Visit(BaseModel):
     note: str | None = Field(max_length=6)
 
 
-class Unicode(BaseModel):
-    größe: Literal["klein", "größer", "groß"]
-    menü: Literal["日本", "日本語", "é"] | None
-    preis: Annotated[int, Field(ge=0, le=99)] | None
-    wort: str = Field(max_length=5)
+Unicode = create_model(
+    "Unicode",
+    größe=(Literal["klein", "größer", "groß"], ...),
+    menü=(Literal["日本", "日本語", "é"] | None, ...),
+    preis=(Annotated[int, Field(ge=0, le=99)] | None, ...),
+    wort=(Annotated[str, Field(max_length=5)], ...),
+)
 
 
 class Solo(BaseModel):
@@ -187,8 +189,8 @@ RECORDS = [
     Annotated[list[Guest], Field(min_length=2, max_length=2)],
     Annotated[str, Field(max_length=12, pattern="[a-z]")],
 ]
-NAMES = "booking flat guest visit unicode solo list guests string".split()
-TEXTS = ["Two of us tomorrow at eight", "日本, größer \"groß\" {]: Mrs Ito, no card, 30"]
+NAMES = ["booking", "flat", "guest", "visit", "unicode", "solo", "list", "guests", "string"]
+TEXTS = ["Two of us tomorrow at eight", '日本, größer "groß" {]: Mrs Ito, no card, 30']
 
 
 def decided(reference: Reference, request: Request, answer: Completion) -> list[Decided]:

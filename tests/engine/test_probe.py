@@ -73,7 +73,8 @@ def test_a_library_that_dies_when_it_is_loaded(
     with pytest.raises(BackendError, match=signal_name) as caught:
         require(smol_path)
     assert "CMAKE_ARGS" in caught.value.hint
-    with LlamaCpp(smol_path) as model, pytest.raises(BackendError, match="cannot run"):
+    # Options of its own: models that agree on all share what is loaded already.
+    with LlamaCpp(smol_path, context=333) as model, pytest.raises(BackendError, match="cannot run"):
         model.load()
 
 

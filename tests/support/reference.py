@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,13 @@ class Reference:
             assert whole[: len(start)] == start, f"{label!r} merges with the prompt"
             paths[label] = whole[len(start) :]
         return paths
+
+    def matcher_tokenizer(self, end: int) -> Any:
+        from llguidance.llamacpp import lltokenizer_from_vocab
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return lltokenizer_from_vocab(self.vocabulary, eos_token=[end])
 
     def piece(self, token: int) -> bytes:
         buffer = ctypes.create_string_buffer(256)

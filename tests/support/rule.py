@@ -1,23 +1,35 @@
-"""hetagent's rule of decoding, written again in plain Python over `Reference`.
+"""hetagent's rule of decoding, written again in plain Python, with nothing of `hetagent.engine`.
 
-One text after the other, each evaluated whole in a context of its own; nothing of
-`hetagent.engine` but the module that loads the library.
+One text after the other, each evaluated whole.
 """
 
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from tests.support.reference import Reference
-
 LOOKAHEAD = 16
 SPACES = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+
+
+class Plain(Protocol):
+    """A model without any cache, such as `tests.support.reference.Reference`."""
+
+    def tokenize(self, text: str, *, special: bool = True) -> list[int]:
+        """Tokens of a text, in which control tokens are parsed or not."""
+
+    def piece(self, token: int) -> bytes:
+        """The bytes a token stands for."""
+
+    def matcher_tokenizer(self, end: int) -> Any:
+        """An ``llguidance.LLTokenizer``, with this token ending an answer."""
+
+    def logits(self, tokens: Sequence[int]) -> Any:
+        """Logits after every token of a text."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +44,7 @@ class Decided:
 
 
 def decode(
-    model: Reference, prompt: str, schema: dict[str, Any], *, end: int, hint: Sequence[int] = ()
+    model: Plain, prompt: str, schema: dict[str, Any], *, end: int, hint: Sequence[int] = ()
 ) -> list[Decided]:
     """A whole answer.
 
@@ -49,18 +61,14 @@ def decode(
 
 class _Rule:
     def __init__(
-        self, model: Reference, prompt: str, schema: dict[str, Any], *, end: int, hint: Any
+        self, model: Plain, prompt: str, schema: dict[str, Any], *, end: int, hint: Any
     ) -> None:
         import llguidance
-        from llguidance.llamacpp import lltokenizer_from_vocab
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            tokenizer = lltokenizer_from_vocab(model.vocabulary, eos_token=[end])
         grammar = llguidance.grammar_from(
             "json_schema", json.dumps({**schema, "x-guidance": SPACES})
         )
-        self.matcher = llguidance.LLMatcher(tokenizer, grammar)
+        self.matcher = llguidance.LLMatcher(model.matcher_tokenizer(end), grammar)
         self.model, self.schema, self.end = model, schema, end
         self.prompt = model.tokenize(prompt)
         self.path: list[int] = []
