@@ -90,22 +90,31 @@ def exact_choice_gap(path: Path, task: Skill[..., Any], rows: Sequence[Any]) -> 
 
 
 def exact_record_gap(path: Path, task: Skill[..., Any], rows: Sequence[Any]) -> float:
-    """Largest difference of any token's, field's or value's probability from teacher forcing."""
+    """Largest difference of any token's, field's or value's probability from teacher forcing.
+
+    For records whose fields are all decoded; those with a fixed set of values are scored otherwise.
+    """
     plain = PlainModel(path)
     worst = 0.0
     with LlamaCpp(path, kv_type="f32", flash_attention="off", context=CONTEXT) as model:
         for row in rows:
             request = _request(task, row)
             completion = asyncio.run(model.complete(request))
-            decoder = model._loaded()
+            decoder = model._decoder
             matcher = decoder._compiler.compile(request.output).start()
             text = list(decoder._chat.encode(request.messages).tokens)
             expected = []
+            forced: list[int] = []
             for token in completion.tokens:
-                logprobs = plain.log_softmax(text)
-                expected.append(
-                    logprobs[token.id] - np.logaddexp.reduce(logprobs[matcher.allowed()])
-                )
+                forced = forced or matcher.forced_tokens()
+                if forced:
+                    if token.id != forced.pop(0):
+                        raise RuntimeError("a forced token was not taken")
+                    expected.append(0.0)
+                else:
+                    logprobs = plain.log_softmax(text)
+                    kept = np.logaddexp.reduce(logprobs[matcher.mask()])
+                    expected.append(logprobs[token.id] - kept)
                 worst = max(worst, abs(math.exp(expected[-1]) - math.exp(token.logprob)))
                 text.append(token.id)
                 if token.text:

@@ -1,24 +1,16 @@
-"""llama.cpp's low-level API: weights, vocabulary, cache and adapters."""
+"""llama.cpp's low-level API: weights, vocabulary and adapters."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hetagent.engine.decode import Cancelled
 from hetagent.engine.library import last_words, llama_cpp, version
-from hetagent.engine.llama import LlamaContext, LlamaVocabulary, LlamaWeights
-from hetagent.errors import ModelError, ModelFileError
-
-TEXT = list(range(1000, 1060))
-
-
-def proceed() -> None:
-    return None
+from hetagent.engine.llama import LlamaVocabulary, LlamaWeights
+from hetagent.errors import ModelFileError
+from tests.support.lora import write_adapter
 
 
 @pytest.fixture(scope="module")
@@ -26,18 +18,6 @@ def weights(f32_path: Path) -> Iterator[LlamaWeights]:
     loaded = LlamaWeights(f32_path, gpu_layers=0, extra_buffers=True)
     yield loaded
     loaded.close()
-
-
-@pytest.fixture
-def context(weights: LlamaWeights) -> Iterator[LlamaContext]:
-    made = new_context(weights)
-    yield made
-    made.close()
-
-
-def new_context(weights: LlamaWeights, **options: Any) -> LlamaContext:
-    facts = {"context": 256, "threads": 2, "flash_attention": "off", "kv_type": "f32", **options}
-    return LlamaContext(weights, **facts)
 
 
 def test_facts_of_the_file(weights: LlamaWeights):
@@ -66,88 +46,6 @@ def test_plain_text_survives_tokenisation(weights: LlamaWeights, text: str):
     assert not set(tokens) & set(vocabulary.specials.values())
 
 
-def test_branches_are_what_would_follow(weights: LlamaWeights, context: LlamaContext):
-    paths = [(5000,), (5000, 6000), (7000, 6000), (5000, 6000, 42)]
-    context.start(TEXT, fixed=10, check=proceed)
-    branches = context.branch(paths)
-    for path, logits in zip(paths, branches, strict=True):
-        fresh = new_context(weights)
-        whole, _ = fresh.start([*TEXT, *path], fixed=0, check=proceed)
-        fresh.close()
-        assert np.abs(whole - logits).max() < 1e-3
-    follow, _ = context.start(TEXT, fixed=10, check=proceed)
-    assert np.argmax(context.extend(5000)) == np.argmax(branches[0])
-    assert follow.shape == (49152,)
-
-
-def test_more_branches_than_sequences(context: LlamaContext):
-    context.start(TEXT, fixed=0, check=proceed)
-    paths = [(token, 9) for token in range(2000, 2150)]
-    branches = context.branch(paths)
-    assert len(branches) == 150
-    assert np.abs(branches[149] - context.branch([paths[149]])[0]).max() < 1e-3
-    assert np.abs(branches[0] - branches[149]).max() > 1e-3
-
-
-def test_branches_leave_the_text_as_it_is(context: LlamaContext):
-    context.start(TEXT, fixed=0, check=proceed)
-    before = context.branch([(5000,)])[0]
-    context.branch([(6000,), (6000, 7000), (7000,)])
-    assert np.array_equal(context.branch([(5000,)])[0], before)
-    assert np.abs(context.extend(5000) - before).max() < 1e-3
-
-
-def test_a_kept_prefix_is_not_evaluated_again(context: LlamaContext):
-    first, cached = context.start(TEXT, fixed=40, check=proceed)
-    assert cached == 0
-    again, cached = context.start(TEXT, fixed=40, check=proceed)
-    assert cached == 40
-    assert np.array_equal(first, again)
-    _, cached = context.start([*TEXT[:40], 7], fixed=40, check=proceed)
-    assert cached == 40
-    _, cached = context.start([7, *TEXT], fixed=40, check=proceed)
-    assert cached == 0
-
-
-def test_a_prompt_that_is_all_fixed(context: LlamaContext):
-    first, _ = context.start(TEXT, fixed=len(TEXT), check=proceed)
-    again, cached = context.start(TEXT, fixed=len(TEXT), check=proceed)
-    assert cached == len(TEXT) - 1
-    assert np.array_equal(first, again)
-
-
-@pytest.mark.parametrize("step", [1, 2, 3])
-def test_a_cancelled_start_leaves_nothing_half_done(weights: LlamaWeights, step: int):
-    long = [1000 + n % 500 for n in range(620)]
-    count = 0
-
-    def check() -> None:
-        nonlocal count
-        count += 1
-        if count == step:
-            raise Cancelled
-
-    context = new_context(weights, context=768)
-    expected, _ = context.start(long, fixed=560, check=proceed)
-    context.start(TEXT, fixed=20, check=proceed)
-    with pytest.raises(Cancelled):
-        context.start(long, fixed=560, check=check)
-    logits, cached = context.start(long, fixed=560, check=proceed)
-    assert cached in (0, 560)
-    assert np.array_equal(logits, expected)
-    context.close()
-
-
-def test_a_text_beyond_the_context_is_an_error(weights: LlamaWeights):
-    context = new_context(weights)
-    with pytest.raises(ModelError, match="could not evaluate") as caught:
-        context.start([1000] * 600, fixed=0, check=proceed)
-    assert caught.value.hint
-    logits, _ = context.start(TEXT, fixed=0, check=proceed)
-    assert np.isfinite(logits).all()
-    context.close()
-
-
 def test_a_file_llama_cpp_refuses(tmp_path: Path):
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + bytes(100))
@@ -158,11 +56,21 @@ def test_a_file_llama_cpp_refuses(tmp_path: Path):
 
 def test_closing_twice(f32_path: Path):
     weights = LlamaWeights(f32_path, gpu_layers=0, extra_buffers=True)
-    context = new_context(weights)
-    for _ in range(2):
-        context.close()
     for _ in range(2):
         weights.close()
+
+
+def test_an_adapter_that_is_replaced_on_disk_is_loaded_anew(weights: LlamaWeights, tmp_path: Path):
+    file = write_adapter(weights.path, tmp_path / "lora.gguf", rank=2)
+    first = weights.load_adapter(file)
+    assert weights.load_adapter(file) is first
+    write_adapter(weights.path, file, rank=3)
+    second = weights.load_adapter(file)
+    assert second != first
+    assert second.identity != first.identity
+    file.unlink()
+    with pytest.raises(ModelFileError, match=r"lora\.gguf cannot be read"):
+        weights.load_adapter(file)
 
 
 def test_the_library_is_loaded_once_and_silent(capfd: pytest.CaptureFixture[str], f32_path: Path):

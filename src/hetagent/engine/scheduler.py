@@ -84,7 +84,7 @@ class Scheduler:
         # The serving thread's own:
         self._waiting = FairQueue()
         self._active: list[Job] = []
-        self._blocked: set[Adapters] = set()  # what finds no room until others have got on
+        self._blocked: set[Adapters] = set()  # until others have got on
         self._preempted = 0
 
     def submit(self, job: Job) -> Future[None] | None:
@@ -227,9 +227,10 @@ class Scheduler:
         if younger:
             self._batcher.preempt(younger[-1])
             self._preempted += 1
+            self._favour(self._active[place])
             return 0
         if any(job.holds_cells for job in self._active[:place]):
-            self._blocked.add(jobs[0].adapters)
+            self._favour(self._active[0])
             return 0
         return self._fail_all(
             [self._active[place]],
@@ -238,6 +239,11 @@ class Scheduler:
                 hint="Ask for a larger kv_tokens=.",
             ),
         )
+
+    def _favour(self, job: Job) -> None:
+        """Let a job be next, so that no other takes the cells it waits for."""
+        job.turn = -1
+        self._blocked = {other.adapters for other in self._active} - {job.adapters}
 
     def _drop_cancelled(self) -> int:
         gone = self._waiting.remove_cancelled() if self._waiting else []
