@@ -83,17 +83,21 @@ def compare(report: Report, cell: str, figures: Cell) -> None:
     peers = {
         name: one.rate for (name, _), one in figures.items() if name not in (OURS.name, FLOOR.name)
     }
+    copies = {system.name for system in SYSTEMS if system.instance_per_skill}
+    # With as many copies as skills some peers are faster; both comparisons are reported.
+    sets = {"best peer": peers.keys() - copies, "best with 8 copies": peers.keys() & copies}
     for callers in (16, 1):
         ours, floor = figures.get((OURS.name, callers)), figures.get((FLOOR.name, callers))
-        if ours and peers and cell in TIMES_PEER[callers]:
-            best = max(peers, key=lambda name: peers[name])
-            value, least = ours.rate / peers[best], TIMES_PEER[callers][cell]
-            report.target(
-                f"{cell}, {callers} callers: times the best peer ({best})",
-                value=value,
-                target=f">= {least}",
-                holds=value >= least,
-            )
+        for what, names_of in sets.items():
+            if ours and names_of and cell in TIMES_PEER[callers]:
+                best = max(names_of, key=lambda name: peers[name])
+                value, least = ours.rate / peers[best], TIMES_PEER[callers][cell]
+                report.target(
+                    f"{cell}, {callers} callers: times the {what} ({best.split(',')[0]})",
+                    value=value,
+                    target=f">= {least}",
+                    holds=value >= least,
+                )
         if ours and floor:
             value, least = ours.rate / floor.rate, SHARE_OF_FLOOR[callers]
             report.target(
@@ -110,7 +114,8 @@ def measure_memory(report: Report, adapters: Iterable[Path], settings: Settings)
     one = workload("d", MEMORY_CALLS)
     first = EIGHT[0].name
     one["skills"] = {first: one["skills"][first]}
-    one["calls"] = [{**call, "skill": first} for call in one["calls"]]
+    for kind in ("warm", "calls"):
+        one[kind] = [{**call, "skill": first} for call in one[kind]]
     peaks = [peak_memory(name, calls, settings) for name, calls in (("one", one), ("eight", eight))]
     weights = sum(path.stat().st_size for path in adapters)
     limit = TIMES_ONE_SKILL * peaks[0] + weights
@@ -141,6 +146,11 @@ def names(text: str) -> list[str]:
     return text.split(",")
 
 
+def systems_of(text: str) -> list[str]:
+    """Names of systems; one of a peer stands for all ways to run it."""
+    return [s.name for s in SYSTEMS if s.name.split(",")[0] in text.split(",")]
+
+
 def numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
 
@@ -151,7 +161,9 @@ if __name__ == "__main__":
     parser.add_argument("--cells", type=names, default=list(CELLS), help="a,b,c,d,e")
     parser.add_argument("--callers", type=numbers, default=[1, 4, 16], help="1,4,16")
     everything = [system.name for system in SYSTEMS]
-    parser.add_argument("--systems", type=names, default=everything, help=",".join(everything))
+    parser.add_argument(
+        "--systems", type=systems_of, default=everything, help="; ".join(everything)
+    )
     parser.add_argument("--calls", type=int, default=200, help="of ours, in a cell")
     parser.add_argument("--peer-calls", type=int, default=40, help="of each peer, in a cell")
     parser.add_argument("--rounds", type=int, default=5)

@@ -105,12 +105,17 @@ def measure_cell(
         workers = []
         for system in systems:
             if workload["cell"] not in system.cells:
-                failures[system.name] = "not supported"
+                if not system.instance_per_skill:
+                    failures[system.name] = "not supported"
                 continue
             worker = stack.enter_context(Worker(system, venvs=settings.venvs))
             workers.append(worker)
             with failing(failures, worker):
-                worker.ask("load", workload=str(path), options=settings.options())
+                options = {
+                    **settings.options(),
+                    "instance_per_skill": system.instance_per_skill,
+                }
+                worker.ask("load", workload=str(path), options=options)
         for count in callers:
             for worker, calls in turns(workers, failures, count == callers[0], settings):
                 with failing(failures, worker):
@@ -126,7 +131,7 @@ def measure_cell(
         figures = {key: value for key, value in figures.items() if key[0] != name}
     summarise(report, title, figures, memory, workload)
     for name, reason in failures.items():
-        report.row(part=title, system=name, failure=reason)
+        report.row(part="not measured", cell=workload["cell"], system=name, reason=reason)
     return figures
 
 

@@ -35,6 +35,8 @@ class System:
         cells: The cells it can take part in.
         concurrent: Whether it works on several calls at once; else it is measured with one
             caller, and that stands for any number.
+        instance_per_skill: Whether it has an instance for each skill also where there are no
+            adapters: as many copies of everything, where the others have one.
     """
 
     name: str
@@ -42,6 +44,7 @@ class System:
     environment: str | None = None
     cells: str = "abcde"
     concurrent: bool = False
+    instance_per_skill: bool = False
 
 
 OURS = System("hetagent", "benchmarks.engine.ours", concurrent=True)
@@ -55,6 +58,20 @@ SYSTEMS = (
     System("outlines", f"{PEERS}.outlines_llama_cpp", "outlines"),
     System("guidance", f"{PEERS}.guidance_llama_cpp", "guidance"),
     System("typed-gguf", f"{PEERS}.typed_gguf_choices", "typed-gguf", cells="abd"),
+    System(
+        "llama-cpp-python, 8 instances",
+        f"{PEERS}.llama_cpp_python",
+        "llama-cpp-python",
+        cells="d",
+        instance_per_skill=True,
+    ),
+    System(
+        "guidance, 8 instances",
+        f"{PEERS}.guidance_llama_cpp",
+        "guidance",
+        cells="d",
+        instance_per_skill=True,
+    ),
     System("server", f"{PEERS}.llama_cpp_server", "llama-cpp-python"),
 )
 

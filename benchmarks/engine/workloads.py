@@ -50,7 +50,7 @@ def workload(cell: str, count: int, *, adapters: Sequence[Path] = ()) -> dict[st
     """
     skills = skills_of(cell)
     generator = random.Random(f"{SEED} {cell}")
-    rows = rows_for(skills[0], count, seed=f"{SEED} {cell}")
+    rows = rows_for(skills[0], count + len(skills), seed=f"{SEED} {cell}")
     files = [str(path) for path in adapters] or [None] * len(skills)
     return {
         "cell": cell,
@@ -58,7 +58,9 @@ def workload(cell: str, count: int, *, adapters: Sequence[Path] = ()) -> dict[st
             task.name: {**describe(task), "adapter": file}
             for task, file in zip(skills, files, strict=True)
         },
-        "calls": [call(generator.choice(skills), row) for row in rows],
+        # Other inputs than those that are measured: some peers keep whole prompts.
+        "warm": [call(task, row) for task, row in zip(skills, rows, strict=False)],
+        "calls": [call(generator.choice(skills), row) for row in rows[len(skills) :]],
     }
 
 

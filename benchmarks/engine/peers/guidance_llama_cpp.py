@@ -2,8 +2,8 @@
 
 A skill's fixed messages are rendered once and every call continues from there; guidance keeps the
 longest beginning that the next text shares with the last one, and fast-forwards forced tokens.
-Where several skills are called, each has a model of its own, since one model forgets a skill's
-prompt as soon as it is given another's; that also is the only way to have several adapters.
+Several adapters need a model each. Where one model serves several skills, it forgets a skill's
+prompt as soon as it is given another's.
 """
 
 from __future__ import annotations
@@ -29,14 +29,17 @@ class Guidance:
     def __init__(self, workload: dict[str, Any], options: dict[str, Any]) -> None:
         self.evaluated = 0
         self._skills = workload["skills"]
-        self._begun = {
-            name: self._begin(skill, options, adapter=skill["adapter"])
-            for name, skill in self._skills.items()
-        }
+        instances: dict[str | None, Any] = {}
+        self._begun = {}
+        for name, skill in self._skills.items():
+            key = name if options["instance_per_skill"] else skill["adapter"]
+            if key not in instances:
+                instances[key] = self._load(options, adapter=skill["adapter"])
+            self._begun[name] = begin(instances[key], skill)
         self._answers = {name: grammar(skill) for name, skill in self._skills.items()}
         self.facts = {"version": metadata.version("guidance")}
 
-    def _begin(self, skill: dict[str, Any], options: dict[str, Any], *, adapter: str | None) -> Any:
+    def _load(self, options: dict[str, Any], *, adapter: str | None) -> Any:
         lm = models.LlamaCpp(
             options["model"],
             echo=False,
@@ -48,9 +51,6 @@ class Guidance:
             flash_attn=False,
             lora_path=adapter,
         )
-        for message in skill["messages"]:
-            with turn(message["role"]):
-                lm += message["content"]
         self._count(lm._interpreter.engine)
         return lm
 
@@ -71,6 +71,14 @@ class Guidance:
         with assistant():
             lm += self._answers[call["skill"]]
         return str(lm["answer"])
+
+
+def begin(lm: Any, skill: dict[str, Any]) -> Any:
+    """The program that every call of a skill continues."""
+    for message in skill["messages"]:
+        with turn(message["role"]):
+            lm += message["content"]
+    return lm
 
 
 def turn(role: str) -> AbstractContextManager[Any]:

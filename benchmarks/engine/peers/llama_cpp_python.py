@@ -1,8 +1,8 @@
 """llama-cpp-python's `Llama.create_chat_completion` with a JSON schema.
 
-The model stays loaded, and `Llama` keeps what it can of the last prompt. Where several skills are
-called, each has an instance of its own, since one instance forgets a skill's prompt as soon as it
-is given another's; that also is the only way to have several adapters.
+The model stays loaded, and `Llama` keeps what it can of the last prompt. Several adapters need an
+instance each. Where one instance serves several skills, it forgets a skill's prompt as soon as it
+is given another's, unless it has a cache of states in memory.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ import json
 from importlib import metadata
 from typing import Any
 
-from llama_cpp import Llama
+from llama_cpp import Llama, LlamaRAMCache
 
 from benchmarks.engine.peers.serve import serve
+
+# Of each instance; the state of one of these prompts takes 40 to 150 MB, most of it logits.
+CACHE_BYTES = 1 << 30
 
 
 class CountingLlama(Llama):
@@ -43,15 +46,21 @@ class ChatCompletion:
 
     def __init__(self, workload: dict[str, Any], options: dict[str, Any]) -> None:
         self._skills = workload["skills"]
-        self._llamas = {
-            name: load(
-                options["model"],
-                threads=options["threads"],
-                context=options["context"],
-                adapter=skill["adapter"],
-            )
-            for name, skill in self._skills.items()
-        }
+        instances: dict[str | None, CountingLlama] = {}
+        self._llamas = {}
+        for name, skill in self._skills.items():
+            key = name if options["instance_per_skill"] else skill["adapter"]
+            if key not in instances:
+                instances[key] = load(
+                    options["model"],
+                    threads=options["threads"],
+                    context=options["context"],
+                    adapter=skill["adapter"],
+                )
+            self._llamas[name] = instances[key]
+        if len(instances) < len(self._llamas):
+            for llama in instances.values():
+                llama.set_cache(LlamaRAMCache(CACHE_BYTES))
         self.facts = {"version": metadata.version("llama-cpp-python")}
 
     @property

@@ -1,7 +1,7 @@
 """llama-cpp-python's server over HTTP on the loopback, with a JSON schema.
 
-Every skill has a server of its own, for the same reasons that each has an instance of its own in
-`llama_cpp_python`. A server answers one request at a time.
+Several adapters need a server each; one that serves several skills has its cache of states turned
+on. A server answers one request at a time.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from typing import Any
 from benchmarks.engine.peers.serve import peak_rss, serve
 
 START_SECONDS = 120
+# The server drops connections that were idle for five.
+IDLE_SECONDS = 2
+CACHE_BYTES = 1 << 30
 
 
 class Servers:
@@ -29,14 +32,16 @@ class Servers:
 
     def __init__(self, workload: dict[str, Any], options: dict[str, Any]) -> None:
         self._skills = workload["skills"]
-        self._servers = {
-            name: Server(options, adapter=skill["adapter"]) for name, skill in self._skills.items()
-        }
-        for server in self._servers.values():
+        adapters = {skill["adapter"]: None for skill in self._skills.values()}
+        shared = len(adapters) < len(self._skills)
+        servers = {key: Server(options, adapter=key, cache=shared) for key in adapters}
+        self._servers = {name: servers[skill["adapter"]] for name, skill in self._skills.items()}
+        self._processes = list(servers.values())
+        for server in self._processes:
             server.wait()
         self.facts = {
             "version": metadata.version("llama-cpp-python"),
-            "servers": len(self._servers),
+            "servers": len(self._processes),
         }
 
     def answer(self, call: dict[str, Any]) -> str:
@@ -54,10 +59,10 @@ class Servers:
 
     def memory(self) -> dict[str, Any]:
         """Peak resident memory of the servers and of this client, in bytes."""
-        return {"peak": peak_rss() + sum(server.peak_rss() for server in self._servers.values())}
+        return {"peak": peak_rss() + sum(server.peak_rss() for server in self._processes)}
 
     def close(self) -> dict[str, Any]:
-        for server in self._servers.values():
+        for server in self._processes:
             server.close()
         return {}
 
@@ -65,7 +70,7 @@ class Servers:
 class Server:
     """A server process."""
 
-    def __init__(self, options: dict[str, Any], *, adapter: str | None) -> None:
+    def __init__(self, options: dict[str, Any], *, adapter: str | None, cache: bool) -> None:
         self._port = free_port()
         threads = str(options["threads"])
         command = [sys.executable, "-m", "llama_cpp.server", "--model", options["model"]]
@@ -73,10 +78,13 @@ class Server:
         command += ["--n_threads", threads, "--n_threads_batch", threads, "--verbose", "false"]
         if adapter:
             command += ["--lora_path", adapter]
+        if cache:
+            command += ["--cache", "true", "--cache_size", str(CACHE_BYTES)]
         self._process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ
         )
         self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=600)
+        self._last = time.monotonic()
 
     def wait(self) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -93,6 +101,8 @@ class Server:
         raise RuntimeError(f"the server did not start in {START_SECONDS} s")
 
     def post(self, body: dict[str, Any]) -> Any:
+        if time.monotonic() - self._last > IDLE_SECONDS:
+            self._connection.close()  # opened anew by the request
         self._connection.request(
             "POST",
             "/v1/chat/completions",
@@ -101,6 +111,7 @@ class Server:
         )
         response = self._connection.getresponse()
         text = response.read()
+        self._last = time.monotonic()
         if response.status != 200:
             raise RuntimeError(f"the server answered {response.status}: {text[:300]!r}")
         return json.loads(text)

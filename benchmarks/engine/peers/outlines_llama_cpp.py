@@ -18,11 +18,8 @@ from llama_cpp import LlamaRAMCache
 from outlines.inputs import Chat
 from outlines.types import JsonSchema
 
-from benchmarks.engine.peers.llama_cpp_python import CountingLlama, load
+from benchmarks.engine.peers.llama_cpp_python import CACHE_BYTES, CountingLlama, load
 from benchmarks.engine.peers.serve import serve
-
-# Of each instance; the state of one of these prompts takes 40 to 150 MB, most of it logits.
-CACHE_BYTES = 1 << 30
 
 
 class Generators:

@@ -33,7 +33,8 @@ class System(Protocol):
 
         Args:
             workload: Skills and calls, as `benchmarks.engine.workloads.workload` writes them.
-            options: ``model`` (path of the GGUF file), ``threads``, ``context`` (tokens).
+            options: ``model`` (path of the GGUF file), ``threads``, ``context`` (tokens), and
+                ``instance_per_skill`` (whether skills without adapters have one each, too).
         """
 
     def answer(self, call: dict[str, Any]) -> str:
@@ -80,8 +81,7 @@ def _warm(system: Any, workload: dict[str, Any]) -> None:
     if hasattr(system, "warm"):
         system.warm()
         return
-    seen = {call["skill"]: call for call in reversed(workload["calls"])}
-    for call in seen.values():
+    for call in workload["warm"]:
         system.answer(call)
 
 
