@@ -33,6 +33,8 @@ from typed_gguf.engine import session  # noqa: E402
 
 from benchmarks.engine.peers.serve import serve  # noqa: E402
 
+MANY = 20
+
 
 class Decisions:
     """One call is one decision on the loaded handle."""
@@ -43,7 +45,8 @@ class Decisions:
         if any(skill["adapter"] or skill["form"] != "choice" for skill in self._skills.values()):
             raise RuntimeError("typed-gguf has neither adapters nor records")
         self._options = options
-        self._home = Path(tempfile.mkdtemp(prefix="typed-gguf-"))
+        self._folder = tempfile.TemporaryDirectory(prefix="typed-gguf-")
+        self._home = Path(self._folder.name)
         self._prepared = prepare_decision(
             self._payload(workload["calls"][0]), home=self._home, fit_enabled=False
         )
@@ -85,6 +88,8 @@ class Decisions:
                 "threads": self._options["threads"],
                 "backend": "cpu",
                 "save_state": True,
+                # Its own estimate, which is faster to set up, leaves no room for many branches.
+                "n_ctx": self._options["context"] if len(skill["labels"]) > MANY else None,
             },
         }
 
