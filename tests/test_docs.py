@@ -137,7 +137,7 @@ def run_command(arguments: list[str], folder: Path) -> None:
 def test_few_blocks_are_not_executed() -> None:
     every = [block for page in PAGES for block in blocks(page, "python")]
     assert len(every) > 25
-    assert sum(block.skipped for block in every) <= 3
+    assert sum(block.skipped for block in every) <= 4
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -115,7 +115,7 @@ def test_the_table_says_what_was_measured_and_why_nothing_is_kept(
     assert candidate.split()[7:9] == ["0.500", "+0.000"]
     assert candidate.endswith("too few rows to tell")
     assert "2 rows are too few to show so small a loss; about 299 would" in result.stdout
-    assert "Suggested for smollm2-135m-instruct: threads=" in result.stdout
+    assert "Suggested: LlamaCpp('smollm2-135m-instruct', threads=" in result.stdout
     assert result.stderr.splitlines()[:3] == [
         "reading the original",
         "writing q8_0",

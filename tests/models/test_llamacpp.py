@@ -265,28 +265,32 @@ def test_a_timeout_of_the_orchestrator(smol: LlamaCpp):
     assert complete(smol).choices is not None
 
 
-def test_eight_callers_from_threads_and_tasks(smol: LlamaCpp):
+def test_eight_callers_from_threads_and_tasks(f32: LlamaCpp):
+    """On 32-bit weights; on others what else is in the batch moves the digits."""
     texts = [f"A table for {n}" if n % 2 else f"Cancel number {n}" for n in range(8)]
-    expected = {text: complete(smol, text).choices for text in texts}
+    expected = {text: complete(f32, text).choices for text in texts}
     seen: dict[str, Any] = {}
 
+    def agree(choices: Any, text: str) -> bool:
+        return bool(choices == pytest.approx(expected[text], abs=1e-4))
+
     def work(text: str) -> None:
-        seen[text] = complete(smol, text).choices
+        seen[text] = complete(f32, text).choices
 
     threads = [threading.Thread(target=work, args=(text,)) for text in texts]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert seen == expected
+    assert all(agree(seen[text], text) for text in texts)
 
     async def main() -> list[Any]:
-        answers = await asyncio.gather(*(smol.complete(intent.request(t)) for t in texts))
+        answers = await asyncio.gather(*(f32.complete(intent.request(t)) for t in texts))
         return [answer.choices for answer in answers]
 
-    assert asyncio.run(main()) == list(expected.values())
-    outcomes = Orchestrator(slm=smol, policy=0.0).map(intent, texts)
-    assert [outcome.choices for outcome in outcomes] == list(expected.values())
+    assert all(map(agree, asyncio.run(main()), texts))
+    outcomes = Orchestrator(slm=f32, policy=0.0).map(intent, texts)
+    assert all(agree(outcome.choices, text) for outcome, text in zip(outcomes, texts, strict=True))
 
 
 def test_closing(smol_path: Path):
