@@ -114,6 +114,7 @@ def measure_cell(
                 options = {
                     **settings.options(),
                     "instance_per_skill": system.instance_per_skill,
+                    "best_label": system.best_label,
                 }
                 worker.ask("load", workload=str(path), options=options)
         for count in callers:

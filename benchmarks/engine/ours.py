@@ -18,7 +18,11 @@ class Ours:
     """One call is one `Orchestrator.run`; callers are threads."""
 
     def __init__(self, workload: dict[str, Any], options: dict[str, Any]) -> None:
-        settings = {"threads": options["threads"], "context": options["context"]}
+        settings = {
+            "threads": options["threads"],
+            "context": options["context"],
+            "all_labels": not options.get("best_label", False),
+        }
         if options.get("exact"):
             settings |= {"kv_type": "f32", "flash_attention": "off"}
         model = LlamaCpp(options["model"], **settings)

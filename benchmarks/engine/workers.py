@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from benchmarks.report import CannotMeasureError
 
-__all__ = ["FLOOR", "OURS", "REFERENCE", "SYSTEMS", "Failed", "System", "Worker"]
+__all__ = ["BEST_LABEL", "FLOOR", "OURS", "REFERENCE", "SYSTEMS", "Failed", "System", "Worker"]
 
 ROOT = Path(__file__).parents[2]
 CLOSE_SECONDS = 30
@@ -37,6 +37,8 @@ class System:
             caller, and that stands for any number.
         instance_per_skill: Whether it has an instance for each skill also where there are no
             adapters: as many copies of everything, where the others have one.
+        best_label: Whether only the best label of a choice is looked for (hetagent's
+            ``all_labels=False``), which is all that most peers give.
     """
 
     name: str
@@ -45,14 +47,19 @@ class System:
     cells: str = "abcde"
     concurrent: bool = False
     instance_per_skill: bool = False
+    best_label: bool = False
 
 
 OURS = System("hetagent", "benchmarks.engine.ours", concurrent=True)
+BEST_LABEL = System(
+    "hetagent, best label", "benchmarks.engine.ours", cells="abde", concurrent=True, best_label=True
+)
 FLOOR = System("floor", "benchmarks.engine.floor", concurrent=True)
 REFERENCE = System("reference", "benchmarks.engine.reference")
 PEERS = "benchmarks.engine.peers"
 SYSTEMS = (
     OURS,
+    BEST_LABEL,
     FLOOR,
     System("llama-cpp-python", f"{PEERS}.llama_cpp_python", "llama-cpp-python"),
     System("outlines", f"{PEERS}.outlines_llama_cpp", "outlines"),

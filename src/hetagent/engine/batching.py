@@ -17,7 +17,7 @@ from hetagent.engine.prefix_store import PrefixStore
 from hetagent.engine.prefixes import Prefix, PrefixCache, PrefixKey
 from hetagent.engine.space import Space
 from hetagent.engine.steps import END
-from hetagent.engine.tries import Group, Trie
+from hetagent.engine.tries import Group, Tree
 from hetagent.errors import ModelError
 
 __all__ = ["Batcher", "Limits"]
@@ -344,7 +344,7 @@ class Batcher:
         self._keep(job, step.trie)
         return True
 
-    def _keep(self, job: Job, trie: Trie | None) -> None:
+    def _keep(self, job: Job, trie: Tree | None) -> None:
         """Let the path that was chosen in a trie become part of the text, evaluated as it is."""
         depth = 0
         step = job.step

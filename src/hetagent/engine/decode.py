@@ -20,6 +20,7 @@ from functools import lru_cache
 from typing import Any
 
 from hetagent.constraint import Compiler
+from hetagent.engine.best_first import choose_best
 from hetagent.engine.chat import ChatPrompt, ChatTokenizer
 from hetagent.engine.constrained import ConstrainedDecoder
 from hetagent.engine.steps import Answer, Logits, Step
@@ -78,11 +79,19 @@ class Decoder:
         chat: Its chat template.
         name: Its name, for completions and messages.
         capacity: Tokens of prompt and answer together.
+        all_labels: Whether a choice has the exact probability of every label, or of the best.
     """
 
     def __init__(
-        self, *, vocabulary: Vocabulary, chat: ChatTokenizer, name: str, capacity: int
+        self,
+        *,
+        vocabulary: Vocabulary,
+        chat: ChatTokenizer,
+        name: str,
+        capacity: int,
+        all_labels: bool = True,
     ) -> None:
+        self._all_labels = all_labels
         self._chat = chat
         self._name = name
         self._capacity = capacity
@@ -111,7 +120,8 @@ class Decoder:
             labels, trie, longest = self._label_trie(_ByFingerprint(request.output), prompt.tail)
             if len(prompt.tokens) + longest > self._capacity:
                 raise self._overlong(len(prompt.tokens) + longest)
-            answer = choose(labels, trie, rest=rest)
+            score = choose if self._all_labels else choose_best
+            answer = score(labels, trie, rest=rest)
         else:
             room = self._capacity - len(prompt.tokens)
             answer = self._constrained.decode(

@@ -49,14 +49,15 @@ def run(decoding: Decoding, evaluator: Evaluator, *, check: Callable[[], None]) 
             read = prefilled or ended
             seconds = {"prefill": read - began, "decode": ended - read}
             return decoding.completion(stop.value, cached=0, seconds=seconds)
+        places: list[int] = []
+        logits: list[Logits] = []
         if prefilled is None:
-            end = evaluator.start([*decoding.prompt[: decoding.fixed], *step.append])
+            start = [*decoding.prompt[: decoding.fixed], *step.append]
+            places, logits = [END], [evaluator.start(start)]
             prefilled = time.perf_counter()
-        else:
-            end = evaluator.extend(step.append)
+        elif step.append:
+            places, logits = [END], [evaluator.extend(step.append)]
         step.meanwhile()
-        places = [END]
-        logits = [end]
         if step.trie is not None:
             inner = [node for node in step.trie.wanted if node != END]
             places += inner

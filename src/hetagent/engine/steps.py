@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hetagent.engine.tries import Trie
+from hetagent.engine.tries import Tree
 
 __all__ = ["END", "Answer", "Cancelled", "Logits", "Step"]
 
@@ -37,7 +37,7 @@ class Step:
     """Tokens to evaluate, and who reads the logits.
 
     Attributes:
-        append: Tokens that extend the text.
+        append: Tokens that extend the text; none only where there is a trie.
         read: Called once for every evaluation that holds wanted places: with those places (`END`,
             or positions in ``trie.wanted``), and their logits, shape ``[places, vocabulary]``,
             which are only valid during the call.
@@ -50,7 +50,7 @@ class Step:
 
     append: Sequence[int]
     read: Callable[[Sequence[int], Logits], None]
-    trie: Trie | None = None
+    trie: Tree | None = None
     reads_end: bool = True
     kept: int = END
     meanwhile: Callable[[], None] = field(default=_nothing)

@@ -16,46 +16,37 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Trie", "TrieScores"]
+__all__ = ["Path", "Tree", "Trie", "TrieScores", "log_sum_exp"]
 
 Logits = npt.NDArray[np.float32]
 Path = tuple[int, ...]
 ROOT = -1
 
 
-class Trie:
-    """A set of token paths, prepared for evaluation; never changes.
+class Tree:
+    """Continuations of a text, as the nodes to evaluate; never changes.
 
     Args:
-        paths: Token paths, none the beginning of another, at least one.
+        ends: Token paths from the text to the places whose logits are needed.
 
     Attributes:
-        tokens: Of each node that must be evaluated, ordered so that parents come first.
+        tokens: Of each node, ordered so that parents come first.
         parents: Index of each node's parent; `ROOT` for the root, which is no node.
         depths: Of each node; those below the root have 1.
         depth: The greatest of them; 0 where there is no node.
-        wanted: Nodes whose logits are needed, `ROOT` first.
+        wanted: Nodes whose logits are needed, `ROOT` first where it is one.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = tuple(paths)
-        children: dict[Path, dict[int, None]] = {(): {}}
-        for path in paths:
-            for depth, token in enumerate(path):
-                children.setdefault(path[:depth], {})[token] = None
-        # The root is always looked at: how much mass leaves the labels is of interest too.
-        branching = [node for node, below in children.items() if len(below) > 1 or not node]
-        evaluated = sorted(
-            {b[:depth] for b in branching for depth in range(1, len(b) + 1)}, key=len
-        )
+    def __init__(self, ends: Sequence[Path]) -> None:
+        nodes = {end[:depth] for end in ends for depth in range(1, len(end) + 1)}
+        evaluated = sorted(nodes, key=lambda path: (len(path), path))
         self._index: dict[Path, int] = {path: index for index, path in enumerate(evaluated)}
         self._index[()] = ROOT
         self.tokens = tuple(path[-1] for path in evaluated)
         self.parents = tuple(self._index[path[:-1]] for path in evaluated)
         self.depths = tuple(len(path) for path in evaluated)
         self.depth = max(self.depths, default=0)
-        self.wanted = tuple(sorted(self._index[path] for path in branching))
-        self._prepare_scores(branching, children)
+        self.wanted = tuple(sorted(self._index[end] for end in ends))
 
     @cached_property
     def leaves(self) -> tuple[int, ...]:
@@ -91,9 +82,9 @@ class Trie:
                 return self._index[path[:depth]]
         return ROOT
 
-    @lru_cache(maxsize=8)  # noqa: B019 - a few limits per trie, and tries live as long as caches
+    @lru_cache(maxsize=8)  # noqa: B019 - a few limits per tree, and trees live as long as caches
     def groups(self, *, leaves: int, nodes: int) -> tuple[Group, ...]:
-        """Split the trie so that each part fits an evaluation of its own.
+        """Split the tree so that each part fits an evaluation of its own.
 
         Args:
             leaves: Leaves a group may have.
@@ -118,6 +109,25 @@ class Trie:
             group.wanted[:] = [node for node in group.wanted if node not in seen]
             seen.update(group.wanted)
         return tuple(groups)
+
+
+class Trie(Tree):
+    """A set of token paths, with what is needed to score them; never changes.
+
+    Args:
+        paths: Token paths, none the beginning of another, at least one.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = tuple(paths)
+        children: dict[Path, dict[int, None]] = {(): {}}
+        for path in paths:
+            for depth, token in enumerate(path):
+                children.setdefault(path[:depth], {})[token] = None
+        # The root is always looked at: how much mass leaves the labels is of interest too.
+        branching = [node for node, below in children.items() if len(below) > 1 or not node]
+        super().__init__(branching)
+        self._prepare_scores(branching, children)
 
     def _prepare_scores(self, branching: Sequence[Path], children: dict[Path, Any]) -> None:
         """Lay out all (node, child) pairs, one node after another, in the order of `wanted`."""
@@ -175,7 +185,7 @@ class Group:
     leaves: int
 
     @classmethod
-    def of(cls, trie: Trie, leaves: Sequence[int], nodes: set[int]) -> Group:
+    def of(cls, trie: Tree, leaves: Sequence[int], nodes: set[int]) -> Group:
         below: dict[int, list[int]] = {node: [] for node in sorted(nodes)}
         for position, leaf in enumerate(leaves):
             for node in trie.path_to(leaf):

@@ -48,6 +48,9 @@ class LlamaCpp(LocalModel):
         parallel: Requests under way at once; further ones wait.
         batch: Tokens one evaluation may have. Larger ones may be faster and let others wait longer.
         queue: Requests that may wait; callers beyond wait until there is room.
+        all_labels: Whether a choice gives the exact probability of every label. ``False`` gives
+            that of the best alone, which is much less work where there are many; unlikely labels
+            with a common beginning then share its probability evenly.
         store_prefixes: Whether to keep the evaluated fixed parts of prompts on disk, so that a new
             process need not evaluate them again; in hetagent's cache folder, or in the one given.
         chat_template: A Jinja chat template, instead of the file's own.
@@ -73,6 +76,7 @@ class LlamaCpp(LocalModel):
         parallel: int = 16,
         batch: int = 256,
         queue: int = 1024,
+        all_labels: bool = True,
         store_prefixes: bool | str | os.PathLike[str] = False,
         chat_template: str | None = None,
         progress: bool | None = None,
@@ -107,6 +111,7 @@ class LlamaCpp(LocalModel):
         self._parallel = parallel
         self._batch = batch
         self._queue = queue
+        self._all_labels = all_labels
         self._store = _store_folder(store_prefixes)
         self._template = chat_template
         self._decoder: Decoder | None = None
@@ -139,7 +144,11 @@ class LlamaCpp(LocalModel):
                 engine.vocabulary, template=self._template or engine.template, name=self.name
             )
             self._decoder = Decoder(
-                vocabulary=engine.vocabulary, chat=chat, name=self.name, capacity=engine.capacity
+                vocabulary=engine.vocabulary,
+                chat=chat,
+                name=self.name,
+                capacity=engine.capacity,
+                all_labels=self._all_labels,
             )
             self._loaded_adapters = engine.adapters(list(self._adapters.items()))
         except BaseException:
