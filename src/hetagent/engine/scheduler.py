@@ -83,7 +83,8 @@ class Scheduler:
         self._closed = False
         # The serving thread's own:
         self._waiting = FairQueue()
-        self._active: list[Job] = []
+        self._active: list[Job] = []  # the oldest first
+        self._parked: list[Job] = []  # preempted; they go on once a job has left
         self._blocked: set[Adapters] = set()  # until others have got on
         self._preempted = 0
 
@@ -115,7 +116,7 @@ class Scheduler:
     def stats(self) -> Stats:
         """What it does now."""
         return Stats(
-            active=len(self._active),
+            active=len(self._active) + len(self._parked),
             waiting=len(self._incoming) + len(self._waiting),
             prefixes=len(self._batcher.prefixes),
             evicted=self._batcher.prefixes.evicted,
@@ -143,7 +144,12 @@ class Scheduler:
             try:
                 self._collect(expected=finished, patience=patience)
                 with self._changed:
-                    if not self._active and not self._waiting and not self._incoming:
+                    if (
+                        not self._active
+                        and not self._parked
+                        and not self._waiting
+                        and not self._incoming
+                    ):
                         self._serving = False
                         return
                 began = time.perf_counter()
@@ -162,7 +168,7 @@ class Scheduler:
                     break
             while self._incoming:
                 self._waiting.put(self._incoming.popleft())
-            idle = not self._active and not self._waiting
+            idle = self._is_idle()
             # Whoever is woken may have gone by then, and nobody is left to wake the next of them:
             # before the engine falls idle all are.
             room = len(self._turned_away) if idle else self._queue - len(self._waiting)
@@ -177,7 +183,9 @@ class Scheduler:
     def _step(self) -> int:
         """Evaluate once; how many jobs are over."""
         over = self._drop_cancelled()
-        while self._waiting and len(self._active) < self._parallel:
+        if over or not self._active:
+            self._unpark()
+        while self._waiting and not self._parked and len(self._active) < self._parallel:
             job = self._waiting.take()
             job.turn = self._batcher.evaluations
             if self._start(job):
@@ -194,6 +202,7 @@ class Scheduler:
         if finished:
             gone = set(map(id, finished))
             self._active = [job for job in self._active if id(job) not in gone]
+            self._unpark()
         return over + len(finished)
 
     def _start(self, job: Job) -> bool:
@@ -227,6 +236,9 @@ class Scheduler:
         if younger:
             self._batcher.preempt(younger[-1])
             self._preempted += 1
+            # Otherwise it would take back at once what it was made to give.
+            self._active.remove(younger[-1])
+            self._parked.insert(0, younger[-1])
             self._favour(self._active[place])
             return 0
         if any(job.holds_cells for job in self._active[:place]):
@@ -240,6 +252,13 @@ class Scheduler:
             ),
         )
 
+    def _is_idle(self) -> bool:
+        return not self._active and not self._parked and not self._waiting
+
+    def _unpark(self) -> None:
+        self._active += self._parked
+        self._parked = []
+
     def _favour(self, job: Job) -> None:
         """Let a job be next, so that no other takes the cells it waits for."""
         job.turn = -1
@@ -248,6 +267,8 @@ class Scheduler:
     def _drop_cancelled(self) -> int:
         gone = self._waiting.remove_cancelled() if self._waiting else []
         under_way = [job for job in self._active if job.cancelled]
+        gone += [job for job in self._parked if job.cancelled]
+        self._parked = [job for job in self._parked if not job.cancelled]
         for job in under_way:
             self._batcher.close(job)
             self._active.remove(job)
@@ -258,6 +279,7 @@ class Scheduler:
 
     def _give_up(self, error: Exception) -> int:
         """A fault of the engine itself: every job under way fails, and later ones are served."""
+        self._unpark()
         failed = self._fail_all(list(self._active), error)
         self._batcher.forget_unfinished()
         return failed
