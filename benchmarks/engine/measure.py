@@ -225,7 +225,10 @@ def agreement(answers: dict[int, str | None], others: dict[int, str | None]) -> 
 def meaning(answer: str | None) -> Any:
     """An answer without its layout."""
     text = answer or ""
-    return json.loads(text) if text.startswith("{") else text
+    try:
+        return json.loads(text) if text.startswith("{") else text
+    except ValueError:
+        return text  # some peers write JSON that is not valid
 
 
 def say(text: str) -> None:
