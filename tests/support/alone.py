@@ -35,7 +35,7 @@ class Alone:
         self._context = self._lib.llama_init_from_model(self._reference.model, params)
         assert self._context
         self._memory = self._lib.llama_get_memory(self._context)
-        self._length = 0
+        self._text: list[int] = []
 
     def close(self) -> None:
         self._lib.llama_free(self._context)
@@ -52,19 +52,20 @@ class Alone:
 
     def start(self, tokens: Sequence[int]) -> Any:
         self._lib.llama_memory_clear(self._memory, True)
-        self._length = 0
+        self._text = []
         return self.extend(tokens)
 
     def extend(self, tokens: Sequence[int]) -> Any:
-        logits = self._evaluate(tokens, self._length)
-        self._length += len(tokens)
+        logits = self._evaluate(tokens, len(self._text))
+        self._text += tokens
         return logits
 
     def branch(self, paths: Sequence[Sequence[int]]) -> list[Any]:
         found = []
         for path in paths:
-            found.append(self._evaluate(path, self._length))
-            self._lib.llama_memory_seq_rm(self._memory, 0, self._length, -1)
+            found.append(self._evaluate(path, len(self._text)))
+            if not self._lib.llama_memory_seq_rm(self._memory, 0, len(self._text), -1):
+                self.start(list(self._text))  # a recurrent state cannot be taken back
         return found
 
     def _evaluate(self, tokens: Sequence[int], position: int) -> Any:
