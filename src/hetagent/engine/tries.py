@@ -255,7 +255,7 @@ class TrieScores:
         self.path_logprobs = self.logprobs[trie.path_pairs].sum(axis=1)
 
 
-def log_sum_exp(values: Logits) -> float:
+def log_sum_exp(values: npt.NDArray[np.floating[Any]]) -> float:
     """Natural logarithm of the sum of exponentials, shape ``[n]``."""
     top = values.max()
     return float(top) + float(np.log(np.exp(values - top).sum(dtype=np.float64)))
