@@ -16,7 +16,13 @@ from hetagent.errors import ModelError
 from hetagent.models.base import Completion
 
 CELLS = 512
-STREETS = [f"{kind} {number}" for kind in ("Elm Street", "Elm Road", "Oak") for number in range(9)]
+# Paths part at many places, so that there are parts of the trie to look at one after another.
+STREETS = [
+    f"{kind} {number} {side}"
+    for kind in ("Elm", "Oak Road")
+    for number in range(7)
+    for side in ("left", "right")
+]
 FAR = " ".join(map(str, range(30)))
 
 
