@@ -1,7 +1,11 @@
-"""Batches composed by hand: parts of tries, preemption, and evaluations that fail."""
+"""Batches composed by hand: parts of tries, preemption, and evaluations that fail.
+
+On a tiny transformer with random 32-bit weights, whose answers are nonsense and fast.
+"""
 
 import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -14,9 +18,16 @@ from hetagent.engine.jobs import Job
 from hetagent.engine.space import Space
 from hetagent.errors import ModelError
 from hetagent.models.base import Completion
+from tests.support.tiny import write_llama
 
 CELLS = 512
-STREETS = [f"{kind} {number}" for kind in ("Elm Street", "Elm Road", "Oak") for number in range(9)]
+# Paths part at many places, so that there are parts of the trie to look at one after another.
+STREETS = [
+    f"{kind} {number} {side}"
+    for kind in ("Elm", "Oak Road")
+    for number in range(7)
+    for side in ("left", "right")
+]
 FAR = " ".join(map(str, range(30)))
 
 
@@ -85,13 +96,23 @@ class Bench:
         assert all(prefix.users == 0 for prefix in prefixes)
 
 
+@pytest.fixture(scope="module")
+def tiny(smol_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LlamaCpp]:
+    path = write_llama(smol_path, tmp_path_factory.mktemp("tiny") / "llama.gguf")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HETAGENT_CACHE", str(path.parent))
+        model = LlamaCpp(path, context=2 * CELLS).load()
+    with model:
+        yield model
+
+
 @pytest.fixture
-def bench(f32: LlamaCpp) -> Iterator[Callable[..., Bench]]:
+def bench(tiny: LlamaCpp) -> Iterator[Callable[..., Bench]]:
     made: list[Bench] = []
 
     def new(*, cells: int = CELLS, **given: Any) -> Bench:
         facts = {"batch": 256, "chunk": 128, "leaves": 96, "joins": True, **given}
-        made.append(Bench(f32, cells=cells, limits=Limits(**facts)))
+        made.append(Bench(tiny, cells=cells, limits=Limits(**facts)))
         return made[-1]
 
     yield new
@@ -110,7 +131,7 @@ def agree(answer: Completion, wanted: Completion) -> None:
 
 
 @pytest.fixture(scope="module")
-def wanted(f32: LlamaCpp) -> Any:
+def wanted() -> Any:
     """The answers under generous limits, each computed once."""
     known: dict[str, Completion] = {}
 

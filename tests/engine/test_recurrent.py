@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from hetagent import LlamaCpp, skill
 from hetagent.models.base import Completion
 from tests.support.alone import Alone
-from tests.support.recurrent import write_recurrent
+from tests.support.tiny import write_mamba
 
 TEXTS = ["On Elm Road", "日本 größer", "Well, " * 60]
 
@@ -41,7 +41,7 @@ def number(message: str) -> int:
 
 @pytest.fixture(scope="module")
 def path(smol_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_recurrent(smol_path, tmp_path_factory.mktemp("recurrent") / "mamba.gguf")
+    return write_mamba(smol_path, tmp_path_factory.mktemp("recurrent") / "mamba.gguf")
 
 
 @pytest.fixture(scope="module")
