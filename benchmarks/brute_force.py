@@ -26,16 +26,6 @@ BATCH = 512
 llama_cpp = library.llama_cpp()  # the package itself, without its chatter
 
 
-def f32_copy(source: Path, target: Path) -> Path:
-    """The same model with all weights in 32-bit floats."""
-    params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype = llama_cpp.LLAMA_FTYPE_ALL_F32
-    params.allow_requantize = True
-    if llama_cpp.llama_model_quantize(str(source).encode(), str(target).encode(), params):
-        raise RuntimeError(f"llama.cpp could not convert {source.name}")
-    return target
-
-
 class PlainModel:
     """Logits after a text, each time evaluated from its first token."""
 

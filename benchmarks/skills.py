@@ -21,9 +21,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from benchmarks.brute_force import exact_choice_gap, exact_record_gap, f32_copy
+from benchmarks.brute_force import exact_choice_gap, exact_record_gap
 from benchmarks.report import Report, arguments, auroc, data_folder, main, risk_at
 from hetagent import Answer, LlamaCpp, Orchestrator, Outcome, Scripted, skill
+from hetagent.engine.quantize import requantise
 from hetagent.models.fetch import resolve
 
 MODELS = ("smollm2-135m-instruct", "qwen2.5-coder-1.5b-instruct")
@@ -311,7 +312,8 @@ def measure_exactness(report: Report) -> None:
     texts = [text for text, _ in generator.sample(full["test"], 8)]
     rows = [(asked_for(t), t["userInput"]["text"]) for t in generator.sample(turns, 4)]
     with tempfile.TemporaryDirectory() as folder:
-        path = f32_copy(resolve(SMALL), Path(folder) / "f32.gguf")
+        path = Path(folder) / "f32.gguf"
+        requantise(resolve(SMALL), path, kind="f32")
         choice = exact_choice_gap(path, intent, texts)
         record = exact_record_gap(path, slots, rows)
     report.row(part="exact", what="choice: every label", n=len(texts), largest_gap=choice)

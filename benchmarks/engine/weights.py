@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -36,23 +35,11 @@ def base_model() -> Path:
 
 def requantized(kind: str) -> Path:
     """The catalogue's model with its weights in ``"Q8_0"`` or ``"F32"``."""
-    from hetagent.engine.library import llama_cpp
+    from hetagent.engine.quantize import requantise
 
-    library = llama_cpp()
     target = folder() / f"{MODEL}.{kind}.gguf"
-    if target.is_file():
-        return target
-    params = library.llama_model_quantize_default_params()
-    params.ftype = {"Q8_0": library.LLAMA_FTYPE_MOSTLY_Q8_0, "F32": library.LLAMA_FTYPE_ALL_F32}[
-        kind
-    ]
-    params.allow_requantize = True
-    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        fresh = Path(scratch) / target.name
-        status = library.llama_model_quantize(os.fsencode(base_model()), os.fsencode(fresh), params)
-        if status:
-            raise RuntimeError(f"llama.cpp could not convert {base_model().name} to {kind}")
-        fresh.replace(target)
+    if not target.is_file():
+        requantise(base_model(), target, kind=kind.lower())
     return target
 
 
