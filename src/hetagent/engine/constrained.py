@@ -122,8 +122,7 @@ class ConstrainedDecoder:
             made.add(Token(self._end, b"", picked.logprob, picked.outside, 0))
             return True
         piece = self._vocabulary.piece(picked.token)
-        forced = made.matcher.forced()
-        free = len(piece) if forced.startswith(piece) else common_length(forced, piece)
+        free = common_length(made.matcher.forced(), piece)
         made.matcher.advance(picked.token)
         made.add(Token(picked.token, piece, picked.logprob, picked.outside, free))
         return False

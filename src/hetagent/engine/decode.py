@@ -23,7 +23,7 @@ from hetagent.constraint import Compiler
 from hetagent.engine.best_first import choose_best
 from hetagent.engine.chat import ChatPrompt, ChatTokenizer
 from hetagent.engine.constrained import ConstrainedDecoder
-from hetagent.engine.steps import Answer, Logits, Step
+from hetagent.engine.steps import Answer, Step
 from hetagent.engine.tries import Path, Trie, TrieScores
 from hetagent.engine.vocabulary import Vocabulary
 from hetagent.errors import ConstraintError, InputTooLongError
@@ -187,11 +187,7 @@ def choose(labels: Sequence[str], trie: Trie, *, rest: Sequence[int]) -> Answer:
         rest: The tokens of the prompt that are not in the cache.
     """
     scores = TrieScores(trie)
-
-    def read(nodes: Sequence[int], logits: Logits) -> None:
-        scores.read(nodes, logits)
-
-    yield Step(append=rest, trie=trie, read=read)
+    yield Step(append=rest, trie=trie, read=scores.read)
     best = scores.best
     inside = 1.0
     for _, pair in trie.branching_steps(best):

@@ -164,7 +164,7 @@ class FieldChoices:
             low = min(alike)
             forced = low[: common_length(low, max(alike))]
             piece = self._vocabulary.piece(token)
-            free = len(piece) if forced.startswith(piece) else common_length(forced, piece)
+            free = common_length(forced, piece)
             # What was chosen among several counts, also where its bytes begin all of them.
             offsets.append(min(free, len(piece) - 1) if depth in decided else len(piece))
             begin += len(piece)

@@ -7,9 +7,10 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from hetagent.engine.tries import Logits
+
 __all__ = ["Pick", "pick"]
 
-Logits = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 # Below this share of the most probable token, 32-bit sums of what is allowed lose their digits.

@@ -11,16 +11,11 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from hetagent.engine.tries import Tree
+from hetagent.engine.tries import ROOT, Logits, Tree
 
 __all__ = ["END", "Answer", "Cancelled", "Logits", "Step"]
 
-Logits = npt.NDArray[np.float32]
-
-END = -1
+END = ROOT
 """The place at the end of the text, among the nodes of a trie."""
 
 
@@ -42,7 +37,6 @@ class Step:
             or positions in ``trie.wanted``), and their logits, shape ``[places, vocabulary]``,
             which are only valid during the call.
         trie: Continuations of the extended text to look at; they do not become part of it.
-        reads_end: Whether the logits after the extended text are wanted.
         kept: Node of the previous step's trie whose path ``append`` begins with, and which need
             not be evaluated again where it is still there; `END` for none.
         meanwhile: Work that needs no logits, done while they are computed.
@@ -51,7 +45,6 @@ class Step:
     append: Sequence[int]
     read: Callable[[Sequence[int], Logits], None]
     trie: Tree | None = None
-    reads_end: bool = True
     kept: int = END
     meanwhile: Callable[[], None] = field(default=_nothing)
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Path", "Tree", "Trie", "TrieScores", "log_sum_exp"]
+__all__ = ["ROOT", "Logits", "Path", "Tree", "Trie", "TrieScores", "log_sum_exp"]
 
 Logits = npt.NDArray[np.float32]
 Path = tuple[int, ...]
