@@ -39,7 +39,8 @@ class Run:
         answer = ConstrainedDecoder(self.vocabulary, end_of_turn=self.end).decode(
             model._decoder._compiler.compile(output),
             output=output,
-            rest=REST,
+            prompt=REST,
+            fixed=0,
             limit=limit,
             room=room,
             watch=self.watched.append,

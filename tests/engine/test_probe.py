@@ -36,7 +36,7 @@ def test_a_good_verdict_is_remembered(
     # No interpreter to start a child with: a second answer can only be remembered.
     monkeypatch.setattr(module.sys, "executable", "/nowhere/python")
     assert probe(smol_path) == verdict
-    assert require(smol_path) is True
+    assert require(smol_path).extra_buffers is True
     with pytest.raises(FileNotFoundError):
         probe(smol_path, again=True)
 
@@ -89,7 +89,7 @@ def test_a_library_that_dies_with_repacked_weights_only(
     assert "more slowly" in verdict.detail
     assert verdict.usable
     assert remembered(scratch_cache) == ["fallback"]
-    assert require(smol_path) is False
+    assert require(smol_path).extra_buffers is False
 
 
 def test_a_library_that_dies_with_every_model(

@@ -16,11 +16,14 @@ from hetagent.engine.jobs import Job
 from hetagent.engine.prefix_store import PrefixStore
 from hetagent.engine.prefixes import Prefix, PrefixCache, PrefixKey
 from hetagent.engine.space import Space
-from hetagent.engine.steps import END
+from hetagent.engine.steps import END, Step
 from hetagent.engine.tries import Group, Tree
 from hetagent.errors import ModelError
 
 __all__ = ["Batcher", "Limits"]
+
+# With more jobs than these, a guess that is wrong costs as much as one that is right saves.
+_GUESSING = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Batcher:
         self._store = store
         self._batch = Batch(limits.batch)
         self.prefixes = PrefixCache(context, space)
+        self._jobs = 0  # that want this evaluation
         self._full = False  # whether a job found no room while this batch was planned
         self.evaluations = 0
         self.evaluated = 0
@@ -83,6 +87,7 @@ class Batcher:
             room for any of them.
         """
         self._batch.clear()
+        self._jobs = len(jobs)
         self._full = False
         lacking: dict[PrefixKey, tuple[Prefix, int]] = {}
         planned: list[_Planned] = []
@@ -222,6 +227,7 @@ class Batcher:
     def _plan(self, job: Job, most: int) -> _Planned | None:
         """Append a job's next tokens; ``None`` where it has to wait for the next batch."""
         assert job.step is not None
+        guessed = self._guess(job, job.step)
         groups = self._groups(job)
         plan = _Planned(job, first=self._batch.outputs)
         if not job.todo:
@@ -232,6 +238,8 @@ class Batcher:
             self._append_group(plan, group, len(group.nodes))
             plan.completes = job.group == len(groups) - 1
             return plan
+        if guessed:
+            job.step.trie, group, groups = None, None, ()
         wanted = len(job.todo) + (len(group.nodes) if group is not None else 0)
         if self._batch.count and self._batch.room < wanted <= self._batch.size:
             return None
@@ -243,6 +251,14 @@ class Batcher:
         self._plan_text(plan, count, [])
         plan.completes = not job.todo and not groups
         return plan
+
+    def _guess(self, job: Job, step: Step) -> bool:
+        """Where further rows cost little, let a step look further ahead; whether it does."""
+        if step.guess is None:
+            return False
+        few = self._jobs <= _GUESSING and self._limits.joins
+        step.trie = step.guess() if few and job.todo else None
+        return step.trie is not None
 
     def _plan_group(self, plan: _Planned, groups: Sequence[Group]) -> _Planned | None:
         """Append one part of a trie after a text that is evaluated already."""

@@ -1,6 +1,7 @@
 """Decoding under a constraint: free tokens one by one, forced ones at once, choices by their trie.
 
-- A **free** token is the most probable one under the mask.
+- A **free** token is the most probable one under the mask. The next ones may be guessed and
+  evaluated with it (`hetagent.engine.drafts`).
 - **Forced** tokens, those that every valid answer has next, are appended to the token before them
   and evaluated with it. Their last ones are held back where what follows may merge with them, so
   that the text is tokenised as the model would have written it.
@@ -10,16 +11,18 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from hetagent.constraint import Constraint, Matcher
 from hetagent.engine.chat import common_length
+from hetagent.engine.drafts import Draft, Lookup
 from hetagent.engine.fields import FieldChoice, FieldChoices
-from hetagent.engine.sampling import Pick, pick
-from hetagent.engine.steps import END, Answer, Logits, Step
-from hetagent.engine.tries import TrieScores
+from hetagent.engine.sampling import Pick, is_only
+from hetagent.engine.steps import END, Answer, Step
+from hetagent.engine.tries import Tree, TrieScores
 from hetagent.engine.vocabulary import Vocabulary
 from hetagent.models.base import Token
 from hetagent.scanner import Scanner
@@ -28,6 +31,11 @@ from hetagent.schema import OutputType
 __all__ = ["ConstrainedDecoder"]
 
 Watch = Callable[[Token], None]
+
+# Of a draft: free tokens that are guessed, and tokens in all. What lies further ahead is mostly
+# wrong (benchmarks.drafts).
+_GUESSES = 3
+_AHEAD = 12
 
 
 class ConstrainedDecoder:
@@ -48,7 +56,8 @@ class ConstrainedDecoder:
         constraint: Constraint,
         *,
         output: OutputType[Any],
-        rest: Sequence[int],
+        prompt: Sequence[int],
+        fixed: int,
         limit: int,
         room: int,
         watch: Watch | None,
@@ -58,45 +67,86 @@ class ConstrainedDecoder:
         Args:
             constraint: Its type, compiled.
             output: Its type.
-            rest: The tokens of the prompt that are not in the cache.
+            prompt: The tokens before it.
+            fixed: How many of them, from the start, are in the cache.
             limit: Tokens the answer may have.
             room: Tokens that fit behind the prompt.
             watch: Called with every token as it is decided.
         """
         fields = self._fields(constraint) if output.form == "json" else None
-        made = _Made(constraint.start(), limit=limit, watch=watch)
+        made = _Made(constraint.start(), prompt=prompt, limit=limit, watch=watch)
         if fields is not None:
             made.scanner = Scanner()
-        pending: list[int] = list(rest)
+        pending: list[int] = list(prompt[fixed:])
         kept = END
+        picks: deque[Pick] = deque()
         while True:
             choice = self._append_forced(made, pending, fields)
             if made.is_full():
                 return made.answer("length")
-            if choice is not None and len(made.tokens) + choice.trie.depth > room:
-                return made.answer("length")  # its values could not all be looked at
-            if choice is None:
-                found = _Pick()
-                if made.matcher.complete:
-                    found.mask = made.matcher.mask()
-                    if self._only_end(found.mask):
-                        made.add(Token(self._end, b"", 0.0, 0.0, 0))
-                        return made.answer("stop")
-                yield Step(
-                    append=pending,
-                    read=found.read,
-                    meanwhile=lambda found=found: found.prepare(made.matcher),  # type: ignore[misc]
-                    kept=kept,
-                )
-                pending, kept = [found.pick.token], END
-                if self._take(made, found.pick):
-                    return made.answer("stop")
-            else:
+            if choice is not None:
+                if len(made.tokens) + choice.trie.depth > room:
+                    return made.answer("length")  # its values could not all be looked at
                 scores = TrieScores(choice.trie)
                 yield Step(append=pending, read=scores.read, trie=choice.trie, kept=kept)
                 pending, kept = self._take_value(made, choice, scores)
+            else:
+                if not picks:
+                    draft = Draft(made.matcher)
+                    if made.matcher.complete and draft.may_be_only(self._end):
+                        made.add(Token(self._end, b"", 0.0, 0.0, 0))
+                        return made.answer("stop")
+                    yield Step(
+                        append=pending,
+                        read=draft.read,
+                        meanwhile=draft.prepare,
+                        kept=kept,
+                        guess=partial(self._guess, draft, made, fields),
+                    )
+                    pending, kept = [], draft.kept
+                    picks.extend(draft.picks)
+                picked = picks.popleft()
+                pending.append(picked.token)
+                if self._take(made, picked):
+                    return made.answer("stop")
             if made.is_full():
                 return made.answer("length")
+
+    def _guess(self, draft: Draft, made: _Made, fields: FieldChoices | None) -> Tree | None:
+        """Guess the free tokens after the next one, as far as the constraint allows them."""
+        if draft.tree is not None:
+            return draft.tree
+        matcher = made.matcher.copy()
+        scanner = made.scanner.copy() if made.scanner is not None else None
+        lookup = made.lookup()
+        begin = len(lookup)
+        guesses: list[int] = []
+        path: list[int] = []
+        places = []
+        while len(guesses) < _GUESSES:
+            guess = lookup.next()
+            if guess is None or guess == self._end or not matcher.consume([guess]):
+                break
+            forced = matcher.forced_tokens()
+            if len(path) + 1 + len(forced) > _AHEAD:
+                break
+            guesses.append(guess)
+            path += [guess, *forced]
+            lookup.extend(path[len(path) - 1 - len(forced) :])
+            if scanner is not None and fields is not None:
+                scanner.feed(self._vocabulary.piece(guess))
+                if fields.next(matcher, scanner, forced) is not None:
+                    break
+                for token in forced:
+                    scanner.feed(self._vocabulary.piece(token))
+            if forced and not matcher.consume(forced):
+                break
+            if matcher.complete and is_only(matcher.mask(), self._end):
+                break
+            places.append((len(path), matcher.copy()))
+        lookup.cut(begin)
+        draft.propose(guesses, path, places)
+        return draft.tree
 
     def _append_forced(
         self, made: _Made, pending: list[int], fields: FieldChoices | None
@@ -148,42 +198,33 @@ class ConstrainedDecoder:
             taken.append(token)
         return taken, choice.trie.deepest_on(path)
 
-    def _only_end(self, mask: Any) -> bool:
-        return bool(mask[self._end]) and int(mask.sum()) == 1
-
     def _fields_of(self, constraint: Constraint) -> FieldChoices | None:
         return FieldChoices.of(constraint.schema, self._vocabulary)
-
-
-class _Pick:
-    """A free token in the making."""
-
-    __slots__ = ("mask", "pick")
-
-    def __init__(self) -> None:
-        self.mask: Any = None
-        self.pick: Pick = Pick(END, 0.0, 0.0)
-
-    def prepare(self, matcher: Matcher) -> None:
-        if self.mask is None:
-            self.mask = matcher.mask()
-
-    def read(self, nodes: Sequence[int], logits: Logits) -> None:
-        del nodes  # the end of the text alone
-        self.pick = pick(logits[0], self.mask)
 
 
 class _Made:
     """The tokens of an answer so far."""
 
-    __slots__ = ("_limit", "_watch", "matcher", "scanner", "tokens")
+    __slots__ = ("_limit", "_lookup", "_prompt", "_watch", "matcher", "scanner", "tokens")
 
-    def __init__(self, matcher: Matcher, *, limit: int, watch: Watch | None) -> None:
+    def __init__(
+        self, matcher: Matcher, *, prompt: Sequence[int], limit: int, watch: Watch | None
+    ) -> None:
         self.matcher = matcher
         self.scanner: Scanner | None = None
         self.tokens: list[Token] = []
+        self._prompt = prompt
+        self._lookup: Lookup | None = None
         self._limit = limit
         self._watch = watch
+
+    def lookup(self) -> Lookup:
+        """The whole text, to look up how it may go on."""
+        if self._lookup is None:
+            self._lookup = Lookup(self._prompt)
+        known = len(self._lookup) - len(self._prompt)
+        self._lookup.extend([token.id for token in self.tokens[known:]])
+        return self._lookup
 
     def is_full(self) -> bool:
         return len(self.tokens) >= self._limit

@@ -127,7 +127,8 @@ class Decoder:
             answer = self._constrained.decode(
                 self._compiler.compile(request.output),
                 output=request.output,
-                rest=rest,
+                prompt=prompt.tokens,
+                fixed=fixed,
                 limit=min(request.max_tokens, room),
                 room=room,
                 watch=watch,

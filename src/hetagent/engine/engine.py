@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +62,16 @@ class Engine:
     """
 
     def __init__(self, options: EngineOptions) -> None:
-        extra_buffers = require(options.path, gpu_layers=options.gpu_layers)
+        found = require(options.path, gpu_layers=options.gpu_layers)
         self._weights = LlamaWeights(
-            options.path, gpu_layers=options.gpu_layers, extra_buffers=extra_buffers
+            options.path, gpu_layers=options.gpu_layers, extra_buffers=found.extra_buffers
         )
+        context = options.context
+        if context.flash_attention == "auto" and found.flash_attention is not None:
+            context = replace(context, flash_attention=found.flash_attention)
         self.capacity = min(options.capacity, self._weights.context_length)
         try:
-            self._context = LlamaContext(self._weights, options.context)
+            self._context = LlamaContext(self._weights, context)
         except ModelError:
             self._weights.close()
             raise
@@ -81,7 +84,10 @@ class Engine:
             leaves=_LEAVES,
             joins=not self._weights.recurrent,
         )
-        store = self._store(options, extra_buffers) if options.store is not None else None
+        store = None
+        if options.store is not None:
+            model = self._identity(options, context, extra_buffers=found.extra_buffers)
+            store = PrefixStore(options.store, model=model, name_adapters=_name_adapters)
         batcher = Batcher(self._context, space=space, limits=limits, store=store)
         self.scheduler = Scheduler(
             batcher, space=space, parallel=options.parallel, queue=options.queue
@@ -101,12 +107,11 @@ class Engine:
         self._context.close()
         self._weights.close()
 
-    def _store(self, options: EngineOptions, extra_buffers: bool) -> PrefixStore:
-        def name_adapters(adapters: Adapters) -> Any:
-            return [[adapter.identity, scale] for adapter, scale in adapters]
-
-        context = options.context
-        model = {
+    def _identity(
+        self, options: EngineOptions, context: ContextOptions, *, extra_buffers: bool
+    ) -> dict[str, Any]:
+        """All that evaluated tokens depend on, besides adapters."""
+        return {
             "build": build_identity(),
             "cpu": cpu_identity(),
             "weights": options.file,
@@ -115,8 +120,10 @@ class Engine:
             "flash_attention": context.flash_attention,
             "kv_type": context.kv_type,
         }
-        assert options.store is not None
-        return PrefixStore(options.store, model=model, name_adapters=name_adapters)
+
+
+def _name_adapters(adapters: Adapters) -> Any:
+    return [[adapter.identity, scale] for adapter, scale in adapters]
 
 
 class _Shared:

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +29,7 @@ __all__ = ["BUILD_HINT", "Verdict", "probe", "require"]
 
 TIMEOUT = 300.0
 # Raised when the probe tries other things, so that what earlier ones found is not believed.
-_ROUND = 2
+_ROUND = 3
 _MARK = "hetagent-probe:"
 _lock = threading.Lock()
 # Signals that a process earns by what it does; SIGKILL, say, is somebody else's.
@@ -58,6 +58,8 @@ class Verdict:
         version: Version of llama-cpp-python.
         gpu: Whether the build can use a GPU.
         lasting: Whether a crash is the build's or the file's own fault, and would come again.
+        flash_attention: Which way to attend was measured to be faster with this model on the CPU;
+            ``None`` where that was not measured, or makes no difference.
     """
 
     status: Literal["ok", "fallback", "crashed", "refused", "missing"]
@@ -66,18 +68,24 @@ class Verdict:
     version: str = ""
     gpu: bool = False
     lasting: bool = False
+    flash_attention: Literal["on", "off"] | None = None
 
     @property
     def usable(self) -> bool:
         """Whether models can be run, fast or not."""
         return self.status in ("ok", "fallback")
 
+    @property
+    def extra_buffers(self) -> bool:
+        """Whether weights may be repacked (llama.cpp's extra buffers)."""
+        return self.status == "ok"
 
-def require(model: Path, *, gpu_layers: int = 0) -> bool:
+
+def require(model: Path, *, gpu_layers: int = 0) -> Verdict:
     """Make sure that a model can be run in this process.
 
     Returns:
-        Whether weights may be repacked (llama.cpp's extra buffers).
+        What was found; its `usable` is true.
 
     Raises:
         BackendError: llama.cpp crashes here, or is not there.
@@ -95,7 +103,7 @@ def require(model: Path, *, gpu_layers: int = 0) -> bool:
             f"The installed llama.cpp cannot run {model.name} on this machine: {verdict.detail}",
             hint=f"If other models run, this file is corrupt: fetch it again. {BUILD_HINT}",
         )
-    return verdict.status == "ok"
+    return verdict
 
 
 def probe(model: Path | None, *, gpu_layers: int = 0, again: bool = False) -> Verdict:
@@ -126,7 +134,7 @@ def _try(model: Path | None, gpu_layers: int) -> Verdict:
     if second.status != "ok":
         return first
     detail = f"{first.detail}; it works without repacked weights, more slowly"
-    return Verdict("fallback", detail, second.system, second.version, second.gpu)
+    return replace(second, status="fallback", detail=detail)
 
 
 def _child(model: Path | None, gpu_layers: int, *, extra_buffers: bool) -> Verdict:
@@ -211,9 +219,12 @@ def _examine(model: Path | None, gpu_layers: int, extra_buffers: bool) -> Verdic
         return Verdict("missing", error.message, version=version())
     system = " ".join(lib.llama_print_system_info().decode().split())
     gpu = bool(lib.llama_supports_gpu_offload())
+    attention = None
     if model is not None:
+        from hetagent.engine.attention import faster_attention
         from hetagent.engine.context import Batch, ContextOptions, LlamaContext
         from hetagent.engine.llama import LlamaWeights
+        from hetagent.engine.speed import usable_cpus
 
         try:
             weights = LlamaWeights(model, gpu_layers=gpu_layers, extra_buffers=extra_buffers)
@@ -228,7 +239,10 @@ def _examine(model: Path | None, gpu_layers: int, extra_buffers: bool) -> Verdic
             batch.want_last()
             context.submit(batch)
             context.logits(batch)
-    return Verdict("ok", "", system, version(), gpu)
+        context.close()
+        if not gpu_layers:
+            attention = faster_attention(weights, threads=usable_cpus())
+    return Verdict("ok", "", system, version(), gpu, flash_attention=attention)
 
 
 if __name__ == "__main__":

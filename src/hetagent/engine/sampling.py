@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from hetagent.engine.tries import Logits
 
-__all__ = ["Pick", "pick"]
+__all__ = ["Mask", "Pick", "is_only", "pick"]
 
 Mask = npt.NDArray[np.bool_]
 
@@ -51,6 +51,11 @@ def pick(logits: Logits, mask: Mask) -> Pick:
     best = int(weights.argmax())
     logprob = float(logits[best]) - float(top) - math.log(kept)
     return Pick(best, min(0.0, logprob), min(1.0, max(0.0, 1.0 - kept / total)))
+
+
+def is_only(mask: Mask, token: int) -> bool:
+    """Whether a mask allows this token and no other."""
+    return bool(mask[token]) and int(mask.sum()) == 1
 
 
 def _pick_faint(logits: Logits, mask: Mask, *, top: float, total: float) -> Pick:

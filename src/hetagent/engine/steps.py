@@ -40,6 +40,8 @@ class Step:
         kept: Node of the previous step's trie whose path ``append`` begins with, and which need
             not be evaluated again where it is still there; `END` for none.
         meanwhile: Work that needs no logits, done while they are computed.
+        guess: Says how the text may go on; what it gives may be evaluated as a trie is, where that
+            costs little, or left out.
     """
 
     append: Sequence[int]
@@ -47,6 +49,7 @@ class Step:
     trie: Tree | None = None
     kept: int = END
     meanwhile: Callable[[], None] = field(default=_nothing)
+    guess: Callable[[], Tree | None] | None = None
 
 
 Answer = Generator[Step, None, dict[str, Any]]

@@ -41,7 +41,8 @@ class LlamaCpp(LocalModel):
         threads: CPU threads; by default one for each CPU this process may use.
         gpu_layers: Layers to keep on the GPU; -1 for all.
         adapters: LoRA adapters in GGUF, with the scale of each; or a sequence for a scale of 1.
-        flash_attention: ``"auto"`` leaves it to llama.cpp.
+        flash_attention: ``"auto"`` takes what was measured to be faster here when the file was
+            first loaded; on a GPU it is left to llama.cpp.
         kv_type: Precision of the KV cache.
         kv_tokens: Tokens the KV cache holds, of all skills and requests together; by default
             ``context`` and 4096 more.

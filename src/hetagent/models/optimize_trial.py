@@ -34,7 +34,7 @@ _SUGGEST_ROUNDS = 3
 def suggest_for(path: Path, *, call: TypicalCall) -> Suggestion:
     """Threads and batch size for a file on this machine; see `hetagent.engine.speed.suggest`."""
     cpus = usable_cpus()
-    with Meter(path, extra_buffers=require(path), threads=cpus) as meter:
+    with Meter(path, extra_buffers=require(path).extra_buffers, threads=cpus) as meter:
         return suggest(meter, cpus=cpus, call=call, rounds=_SUGGEST_ROUNDS)
 
 
@@ -110,9 +110,11 @@ class Trial:
     def _compare_rates(self, path: Path) -> tuple[list[Rates], list[Rates]]:
         with (
             Meter(
-                self.source, extra_buffers=require(self.source), threads=self.threads
+                self.source, extra_buffers=require(self.source).extra_buffers, threads=self.threads
             ) as original,
-            Meter(path, extra_buffers=require(path), threads=self.threads) as candidate,
+            Meter(
+                path, extra_buffers=require(path).extra_buffers, threads=self.threads
+            ) as candidate,
         ):
             ours, theirs = compare([original, candidate], rounds=_ROUNDS)
         return ours, theirs
