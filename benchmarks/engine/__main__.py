@@ -3,9 +3,10 @@
     python -m benchmarks.engine --json engine.json
 
 Cells (a) to (e), each with 1, 4 and 16 callers: calls per second, latencies, tokens evaluated,
-memory, and how many answers agree. Then answers on an F32 copy against one sequence without a
-cache, and the memory of eight skills against one. Every peer is a process in its own virtual
-environment (`nox -s peers`), only one works at a time, and they take turns.
+memory, and how many answers agree. Then answers against one sequence without a cache, on an F32
+copy and, beside a bare loop, on the quantised weights; and the memory of eight skills against
+one. Every peer is a process in its own virtual environment (`nox -s peers`), only one works at a
+time, and they take turns.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.engine.exactness import measure_exactness
+from benchmarks.engine.exactness import measure_exactness, measure_rounding
 from benchmarks.engine.measure import Cell, Settings, measure_cell, say
 from benchmarks.engine.skills import EIGHT
 from benchmarks.engine.weights import adapter, requantized
@@ -24,7 +25,7 @@ from benchmarks.engine.workers import BEST_LABEL, FLOOR, OURS, ROOT, SYSTEMS, Fa
 from benchmarks.engine.workloads import CELLS, workload
 from benchmarks.report import CannotMeasureError, Report, arguments, main
 
-PARTS = ("cells", "exact", "memory")
+PARTS = ("cells", "exact", "rounding", "memory")
 # Against the best peer, by callers and cell; against the floor, by callers.
 TIMES_PEER = {16: {"a": 5, "b": 5, "c": 3, "d": 5, "e": 5}, 1: {"a": 2, "b": 2, "c": 1.5, "d": 2}}
 SHARE_OF_FLOOR = {16: 0.8, 1: 0.7}
@@ -52,9 +53,11 @@ def measure(report: Report, options: Any) -> None:
         }
         if "cells" in options.parts:
             measure_cells(report, workloads, options, settings)
+        plain = {cell: calls for cell, calls in workloads.items() if cell != "e"}
         if "exact" in options.parts:
-            plain = {cell: calls for cell, calls in workloads.items() if cell != "e"}
             measure_exactness(report, plain, count=options.exact_calls, settings=settings)
+        if "rounding" in options.parts:
+            measure_rounding(report, plain, count=options.calls, settings=settings)
         if "memory" in options.parts:
             measure_memory(report, adapters, settings)
 

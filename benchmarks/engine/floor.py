@@ -28,12 +28,13 @@ SEQUENCES = 256
 
 @dataclass
 class Row:
-    """One token of a batch."""
+    """One token of a batch, and whose it is."""
 
     token: int
     position: int
     sequences: list[int]
     wanted: bool
+    call: int = -1
 
 
 @dataclass
@@ -67,6 +68,8 @@ class Step:
     begun: list[int]
     done: list[int]
     tokens: int
+    wanted: list[int]
+    """Whose logits are computed, in order."""
 
 
 class Floor:
@@ -81,6 +84,7 @@ class Floor:
             threads=options["threads"],
             context=options["context"],
             sequences=SEQUENCES,
+            flash_attention=options["flash_attention"],
         )
         self._prefixes = {name: number for number, name in enumerate(self._skills)}
         self._adapters = self._load_adapters()
@@ -173,7 +177,8 @@ class Floor:
                 prefix = self._prefixes[task.skill]
                 forks += [(prefix, sequence) for sequence in task.sequences]
             for token, position, branches, wanted in task.steps.popleft():
-                rows.append(Row(token, position, [task.sequences[b] for b in branches], wanted))
+                members_of = [task.sequences[b] for b in branches]
+                rows.append(Row(token, position, members_of, wanted, task.index))
             taken.append(task)
             if not task.steps:
                 frees += task.sequences
@@ -182,7 +187,8 @@ class Floor:
         if not rows:
             raise RuntimeError("a call needs more rows or sequences than a batch may have")
         adapter = self._adapter_of(members[0])
-        return Step(adapter, make_batch(rows), forks, frees, begun, done, len(rows)), taken
+        wanted = [row.call for row in rows if row.wanted]
+        return Step(adapter, make_batch(rows), forks, frees, begun, done, len(rows), wanted), taken
 
     def _execute(self, plan: Sequence[Step], count: int) -> dict[str, Any]:
         """The timed loop."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks.engine.workers import OURS, Failed, System, Worker
 from benchmarks.report import Report
+from hetagent.engine.probe import probe
 
 __all__ = ["Cell", "Figures", "Settings", "measure_cell", "say"]
 
@@ -44,12 +45,14 @@ class Settings:
     rounds: int
 
     def options(self, *, model: Path | None = None, exact: bool = False) -> dict[str, Any]:
-        """What a worker loads."""
+        """What a worker loads; hetagent and the floor attend in the way that is faster here."""
+        model = model or self.model
         return {
-            "model": str(model or self.model),
+            "model": str(model),
             "threads": self.threads,
             "context": self.context,
             "exact": exact,
+            "flash_attention": probe(model).flash_attention or "auto",
         }
 
 

@@ -22,6 +22,7 @@ class Ours:
             "threads": options["threads"],
             "context": options["context"],
             "all_labels": not options.get("best_label", False),
+            "flash_attention": options["flash_attention"],
         }
         if options.get("exact"):
             settings |= {"kv_type": "f32", "flash_attention": "off"}

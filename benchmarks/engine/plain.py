@@ -29,7 +29,15 @@ import numpy as np
 from llguidance.llamacpp import lltokenizer_from_vocab
 from llguidance.numpy import fill_next_token_bitmask
 
-__all__ = ["Evaluation", "Node", "Plain", "trie_rows"]
+__all__ = [
+    "Evaluation",
+    "Node",
+    "Plain",
+    "allowed",
+    "label_probabilities",
+    "log_softmax",
+    "trie_rows",
+]
 
 BATCH = 512
 # As every system's records are asked for: no optional whitespace.
@@ -63,6 +71,7 @@ class Evaluation:
         tokens: For a record: all the answer's tokens, without the end of turn.
         logprobs: For a record: of each token that was decided, its place in `tokens` and the
             natural logarithm of its probability among the allowed ones.
+        masks: For a record: which tokens were allowed at each of these, as llguidance's bits.
     """
 
     fixed: int
@@ -71,6 +80,7 @@ class Evaluation:
     text: str | None = None
     tokens: Tokens = ()
     logprobs: tuple[tuple[int, float], ...] = ()
+    masks: tuple[np.ndarray, ...] = ()
 
 
 class Plain:
@@ -82,10 +92,18 @@ class Plain:
         context: Tokens of all sequences together.
         sequences: How many sequences there may be.
         exact: F32 KV cache and no flash attention.
+        flash_attention: ``"on"``, ``"off"`` or ``"auto"``, which leaves it to llama.cpp.
     """
 
     def __init__(
-        self, model: str, *, threads: int, context: int, sequences: int = 1, exact: bool = False
+        self,
+        model: str,
+        *,
+        threads: int,
+        context: int,
+        sequences: int = 1,
+        exact: bool = False,
+        flash_attention: str = "auto",
     ) -> None:
         llama_cpp.llama_log_set(_silence, None)
         llama_cpp.llama_backend_init()
@@ -101,6 +119,7 @@ class Plain:
         params.n_threads = params.n_threads_batch = threads
         params.kv_unified = True
         params.no_perf = True
+        params.flash_attn_type = {"auto": -1, "off": 0, "on": 1}[flash_attention]
         if exact:
             params.type_k = params.type_v = llama_cpp.GGML_TYPE_F32
             params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
@@ -164,14 +183,7 @@ class Plain:
                 llama_cpp.llama_memory_seq_rm(self.memory, 0, len(prompt), -1)
                 for depth, token in enumerate(node.path):
                     after[node.path] = self.evaluate((token,), at=len(prompt) + depth)
-        scores = dict.fromkeys(paths, 0.0)
-        for label, path in paths.items():
-            for depth, token in enumerate(path):
-                siblings = sorted({p[depth] for p in paths.values() if p[:depth] == path[:depth]})
-                if len(siblings) > 1:
-                    logits = after[path[:depth]]
-                    scores[label] += log_softmax(logits[siblings])[siblings.index(token)]
-        return {label: math.exp(score) for label, score in scores.items()}
+        return label_probabilities(paths, after)
 
     def evaluate(self, tokens: Sequence[int], *, at: int) -> np.ndarray:
         """Append tokens to sequence 0 from a position on; logits after the last."""
@@ -213,6 +225,7 @@ class Plain:
         answer: list[int] = []
         steps: list[Tokens] = []
         decided: list[tuple[int, float]] = []
+        masks: list[np.ndarray] = []
         pending = list(prompt[start:])
         length = start
         while len(answer) < skill["max_tokens"]:
@@ -222,7 +235,8 @@ class Plain:
                 answer += forced
                 pending += forced
                 continue
-            ids = self._allowed(matcher)
+            bits = self._mask(matcher)
+            ids = allowed(bits)
             if list(ids) == [self.end]:
                 break
             if len(ids) == 1:
@@ -236,13 +250,16 @@ class Plain:
                 best = int(np.argmax(logprobs))
                 token = int(ids[best])
                 decided.append((len(answer), float(logprobs[best])))
+                masks.append(bits)
             if token == self.end:
                 break
             self._consume(matcher, [token])
             answer.append(token)
             pending.append(token)
         text = b"".join(self.piece(token) for token in answer).decode("utf-8", errors="replace")
-        return Evaluation(fixed, tuple(steps), (), text, tuple(answer), tuple(decided))
+        return Evaluation(
+            fixed, tuple(steps), (), text, tuple(answer), tuple(decided), tuple(masks)
+        )
 
     def _matcher(self, schema: dict[str, Any]) -> Any:
         key = json.dumps(schema)
@@ -259,10 +276,10 @@ class Plain:
         if not matcher.consume_tokens(list(tokens)):
             raise RuntimeError(f"llguidance refused its own tokens: {matcher.get_error()}")
 
-    def _allowed(self, matcher: Any) -> np.ndarray:
+    def _mask(self, matcher: Any) -> np.ndarray:
         bits = np.zeros((1, (self._tokenizer.vocab_size + 31) // 32), dtype=np.int32)
         fill_next_token_bitmask(matcher, bits)
-        return np.flatnonzero(np.unpackbits(bits.view(np.uint8), bitorder="little"))
+        return bits
 
     def tokenize(self, text: str) -> Tokens:
         """Tokens of a text in which control tokens are meant."""
@@ -301,6 +318,25 @@ class Plain:
         turns = [user("a"), {"role": "assistant", "content": "b"}]
         after = self._render(turns, answer=False).rsplit("b", 1)[1]
         return self.tokenize(after)[0]
+
+
+def label_probabilities(
+    paths: dict[str, Tokens], after: dict[Tokens, np.ndarray]
+) -> dict[str, float]:
+    """The probability of every label, from the logits after every node with several children."""
+    scores = dict.fromkeys(paths, 0.0)
+    for label, path in paths.items():
+        for depth, token in enumerate(path):
+            siblings = sorted({p[depth] for p in paths.values() if p[:depth] == path[:depth]})
+            if len(siblings) > 1:
+                logits = after[path[:depth]]
+                scores[label] += log_softmax(logits[siblings])[siblings.index(token)]
+    return {label: math.exp(score) for label, score in scores.items()}
+
+
+def allowed(bits: np.ndarray) -> np.ndarray:
+    """The tokens that a mask allows."""
+    return np.flatnonzero(np.unpackbits(bits.view(np.uint8), bitorder="little"))
 
 
 def trie_rows(paths: Sequence[Tokens]) -> tuple[Node, ...]:

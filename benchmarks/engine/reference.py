@@ -1,4 +1,4 @@
-"""The answers of one sequence without a cache, to compare hetagent's with; see `plain`."""
+"""The answers of one sequence without a cache, to compare those of batches with; see `plain`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.engine.plain import Plain
 
 
 class Reference:
-    """Answers calls one after another on the F32 copy."""
+    """Answers calls one after another."""
 
     evaluated = None
 
@@ -20,6 +20,7 @@ class Reference:
             threads=options["threads"],
             context=options["context"],
             exact=bool(options.get("exact")),
+            flash_attention=options["flash_attention"],
         )
         self.facts: dict[str, Any] = {}
 

@@ -13,7 +13,17 @@ from typing import Any, Self
 
 from benchmarks.report import CannotMeasureError
 
-__all__ = ["BEST_LABEL", "FLOOR", "OURS", "REFERENCE", "SYSTEMS", "Failed", "System", "Worker"]
+__all__ = [
+    "BARE",
+    "BEST_LABEL",
+    "FLOOR",
+    "OURS",
+    "REFERENCE",
+    "SYSTEMS",
+    "Failed",
+    "System",
+    "Worker",
+]
 
 ROOT = Path(__file__).parents[2]
 CLOSE_SECONDS = 30
@@ -55,6 +65,7 @@ BEST_LABEL = System(
     "hetagent, best label", "benchmarks.engine.ours", cells="abde", concurrent=True, best_label=True
 )
 FLOOR = System("floor", "benchmarks.engine.floor", concurrent=True)
+BARE = System("bare loop", "benchmarks.engine.bare")
 REFERENCE = System("reference", "benchmarks.engine.reference")
 PEERS = "benchmarks.engine.peers"
 SYSTEMS = (
