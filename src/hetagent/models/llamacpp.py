@@ -137,8 +137,8 @@ class LlamaCpp(LocalModel):
         from hetagent.models.fetch_store import check_gguf
 
         check_gguf(self.path)  # it may have gone since this object was made
-        options = self._engine_options()
-        engine = acquire(options)
+        lease = acquire(self._engine_options())
+        engine = lease.engine
         try:
             chat = ChatTokenizer(
                 engine.vocabulary, template=self._template or engine.template, name=self.name
@@ -152,10 +152,10 @@ class LlamaCpp(LocalModel):
             )
             self._loaded_adapters = engine.adapters(list(self._adapters.items()))
         except BaseException:
-            release(options)
+            release(lease)
             raise
         self._engine = engine
-        return [lambda: release(options)]
+        return [lambda: release(lease)]
 
     async def _submit(self, request: Request, watch: Watch | None) -> Pending:
         from hetagent.engine.jobs import Job
