@@ -103,14 +103,17 @@ class Batcher:
         if not self._batch.count:
             return None
         self._fill(planned, lacking)
+        # Those whose prefix is in it have a part in the batch, too.
+        involved = [plan.job for plan in planned]
+        involved += [job for job in jobs if job.prefix is not None and job.prefix.key in lacking]
         try:
             self._context.use_adapters(jobs[0].adapters)
             self._context.submit(self._batch)
         except ModelError as error:
-            return self._fail(jobs, [prefix for prefix, _ in lacking.values()], error)
+            return self._fail(involved, [prefix for prefix, _ in lacking.values()], error)
         self.evaluated += self._batch.count
         self.evaluations += 1
-        for job in [plan.job for plan in planned] + [job for job in jobs if _waits(job)]:
+        for job in involved:
             job.turn = self.evaluations
         for plan in planned:
             if plan.completes:
@@ -376,16 +379,10 @@ class Batcher:
     def _fail(
         self, jobs: Sequence[Job], prefixes: Sequence[Prefix], error: ModelError
     ) -> list[Job]:
-        """Nothing is known of what was in the batch, so none of it is kept."""
+        """Nothing is known of what was in the batch, so none of it is kept; what was not stays."""
         for job in jobs:
             self.close(job)
             job.fail(error)
         for prefix in prefixes:
-            if not prefix.users:
-                self.prefixes.remove(prefix)
+            self.prefixes.remove(prefix)
         return list(jobs)
-
-
-def _waits(job: Job) -> bool:
-    """Whether it waits for its prefix, which is under way."""
-    return job.prefix is not None and not job.prefix.complete
