@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -264,6 +265,27 @@ def test_closing_finishes_what_was_taken(smol_path: Path):
     assert all(job.future.result(0).choices for job in jobs)
     with pytest.raises(ModelError, match="engine is closed"):
         engine.scheduler.submit(late)
+
+
+def test_an_engine_that_could_not_start_its_thread_tries_again(
+    smol_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with new_model(smol_path, context=802) as model:  # on an engine of its own
+        assert model._engine is not None
+        assert model._decoder is not None
+        job = Job(model._decoder.begin(intent.request("A table")))
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(ModelError, match="can't start new thread") as caught:
+                model._engine.scheduler.submit(job)
+        assert "limit" in caught.value.hint
+        assert not model.stats().waiting
+        answer = asyncio.run(asyncio.wait_for(model.complete(intent.request("A table")), 30))
+        assert answer.choices
+        settled(model)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
