@@ -202,15 +202,15 @@ def test_a_long_prompt_does_not_keep_the_others_waiting(bench: Any):
     assert done["long"] > 8
 
 
-def test_a_job_that_is_closed_half_way_leaves_nothing(bench: Any):
+def test_a_job_that_is_given_up_half_way_leaves_nothing(bench: Any):
     for turns in range(6):
         one = bench(batch=40, chunk=20, leaves=4)
         jobs = [one.job(street), one.job(flags)]
         for _ in range(turns):
             one.batcher.evaluate(jobs)
         for job in jobs:
-            one.batcher.close(job)
-            one.batcher.close(job)
+            one.batcher.preempt(job)
+            one.batcher.preempt(job)
         one.check()
 
 

@@ -127,7 +127,7 @@ class Batcher:
         for plan in planned:
             rows = logits[plan.first : plan.first + len(plan.places)]
             if not self._read(plan, rows):
-                self.close(plan.job)
+                self.preempt(plan.job)
                 finished.append(plan.job)
         return finished
 
@@ -138,7 +138,7 @@ class Batcher:
                 self.prefixes.remove(prefix)
 
     def preempt(self, job: Job) -> None:
-        """Take a job's cells; what it has is evaluated again when its turn comes."""
+        """Take a job's cells; what it had is evaluated again if its turn comes once more."""
         self._drop_branches(job, keep=0)
         if job.sequence is not None:
             self._context.drop(job.sequence)
@@ -151,10 +151,6 @@ class Batcher:
         if job.prefix is not None:
             job.prefix.users -= 1
             job.prefix = None
-
-    def close(self, job: Job) -> None:
-        """Free all that a job has."""
-        self.preempt(job)
 
     def _prefix_of(self, job: Job) -> Prefix | None:
         """The job's prefix, perhaps only begun; ``None`` where it has none, or there is no room."""
@@ -381,7 +377,7 @@ class Batcher:
     ) -> list[Job]:
         """Nothing is known of what was in the batch, so none of it is kept; what was not stays."""
         for job in jobs:
-            self.close(job)
+            self.preempt(job)
             job.fail(error)
         for prefix in prefixes:
             self.prefixes.remove(prefix)

@@ -275,7 +275,7 @@ class Scheduler:
         gone += [job for job in self._parked if job.cancelled]
         self._parked = [job for job in self._parked if not job.cancelled]
         for job in under_way:
-            self._batcher.close(job)
+            self._batcher.preempt(job)
             self._active.remove(job)
         for job in [*gone, *under_way]:
             job.decoding.answer.close()
@@ -291,7 +291,7 @@ class Scheduler:
 
     def _fail_all(self, jobs: Sequence[Job], error: Exception) -> int:
         for job in jobs:
-            self._batcher.close(job)
+            self._batcher.preempt(job)
             self._active.remove(job)
             job.fail(error)
         return len(jobs)
