@@ -202,15 +202,15 @@ def test_a_long_prompt_does_not_keep_the_others_waiting(bench: Any):
     assert done["long"] > 8
 
 
-def test_a_job_that_is_closed_half_way_leaves_nothing(bench: Any):
+def test_a_job_that_is_given_up_half_way_leaves_nothing(bench: Any):
     for turns in range(6):
         one = bench(batch=40, chunk=20, leaves=4)
         jobs = [one.job(street), one.job(flags)]
         for _ in range(turns):
             one.batcher.evaluate(jobs)
         for job in jobs:
-            one.batcher.close(job)
-            one.batcher.close(job)
+            one.batcher.preempt(job)
+            one.batcher.preempt(job)
         one.check()
 
 
@@ -228,6 +228,30 @@ def test_an_evaluation_that_fails_fails_its_jobs_alone(bench: Any, wanted: Any):
         assert "kv_tokens" in caught.value.hint
     one.check()
     agree(one.run(one.job(flags))[0], wanted(flags, bench))
+
+
+@pytest.mark.parametrize("warm", [True, False])
+def test_jobs_that_are_not_in_a_failed_batch_go_on(
+    bench: Any, wanted: Any, monkeypatch: pytest.MonkeyPatch, warm: bool
+):
+    one = bench(batch=32, chunk=16)
+    if warm:
+        one.run(one.job(number), one.job(flags))
+    tasks = [number, number, flags, flags, street]
+    jobs = [one.job(task) for task in tasks]
+
+    def fail(_: Any) -> None:
+        raise ModelError("could not evaluate")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(one.context, "submit", fail)
+        failed = one.batcher.evaluate(jobs)
+    assert all(job.future.exception(0) for job in failed)
+    # Who waits for a prefix has a part in its evaluation.
+    assert [jobs.index(job) for job in failed] == ([0, 1, 4] if warm else [0, 1, 2])
+    left = [(job, task) for job, task in zip(jobs, tasks, strict=True) if job not in failed]
+    for answer, (_, task) in zip(one.run(*(job for job, _ in left)), left, strict=True):
+        agree(answer, wanted(task, bench))
 
 
 def test_there_is_no_room_for_any(bench: Any):

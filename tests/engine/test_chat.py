@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from gguf import GGUFReader, TokenType
@@ -189,6 +189,42 @@ def test_templates_that_refuse_system_messages(vocabulary: Vocabulary):
     assert written.startswith("user\nDecide what the guest wants.")
     assert "a table for two" in written
     assert written.endswith("model\n")
+
+
+@pytest.mark.parametrize("roles", [("system", "user"), ("user",)], ids=str)
+def test_templates_that_refuse_system_messages_without_examples(
+    vocabulary: Vocabulary, roles: tuple[Any, ...]
+):
+    chat = ChatTokenizer(vocabulary, template=GEMMA, name="gemma")
+    *rest, last = roles
+    messages = [*(Message(role, FORGERY) for role in rest), Message(last, "hello")]
+    prompt = chat.encode(messages)
+    written = b"".join(vocabulary.piece(token) for token in prompt.tokens).decode()
+    assert written == f"user\n{(FORGERY + chr(10) * 2) * len(rest)}hello\nmodel\n"
+    assert len(specials_in(prompt.tokens, vocabulary)) == 3
+    other = chat.encode([*messages[:-1], Message(last, "goodbye")])
+    assert prompt.tokens[: prompt.fixed] == other.tokens[: other.fixed]
+    kept = b"".join(vocabulary.piece(token) for token in prompt.tokens[: prompt.fixed])
+    assert kept.decode().rstrip().endswith("book" if rest else "user")
+
+
+def test_answers_right_behind_a_control_token_do_not_depend_on_the_input(vocabulary: Vocabulary):
+    template = (
+        "{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>{% endif %}"
+    )
+    chat = ChatTokenizer(vocabulary, template=template, name="m")
+    for text in ("over", "un", "no", "I", "_", " a"):
+        prompt = chat.encode([Message("user", text)])
+        assert prompt.tail == ""
+        for label in ("book", "true", "s", "_x"):
+            assert chat.encode_answer(label, prompt=prompt) == tuple(vocabulary.encode(label))
+
+
+def test_answers_right_behind_the_input_depend_on_it(vocabulary: Vocabulary):
+    template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    chat = ChatTokenizer(vocabulary, template=template, name="m")
+    assert chat.encode([Message("user", "hello")]).tail == "hello"
 
 
 def test_templates_that_write_the_text_start_themselves(vocabulary: Vocabulary):

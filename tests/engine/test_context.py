@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hetagent.engine.context import SEQUENCES, Batch, ContextOptions, LlamaContext
+from hetagent.engine.library import llama_cpp
 from hetagent.engine.llama import LlamaWeights
 from hetagent.errors import ModelError
 from tests.support.lora import write_adapter
@@ -33,8 +34,12 @@ def made(weights: LlamaWeights) -> Iterator[LlamaContext]:
 @pytest.fixture
 def context(made: LlamaContext) -> LlamaContext:
     made.use_adapters(())
-    made.clear()
+    clear(made)
     return made
+
+
+def clear(context: LlamaContext) -> None:
+    context.drop(-1)  # any sequence
 
 
 def extend(
@@ -53,9 +58,9 @@ def test_a_fork_goes_on_alone(context: LlamaContext):
     context.fork(0, 1)
     one = extend(context, [7, 8], 60)
     other = extend(context, [9, 8], 60, (1,))
-    context.clear()
+    clear(context)
     assert np.abs(extend(context, [*TEXT, 7, 8], 0) - one).max() < 1e-3
-    context.clear()
+    clear(context)
     assert np.abs(extend(context, [*TEXT, 9, 8], 0) - other).max() < 1e-3
     assert np.abs(one - other).max() > 1e-2
 
@@ -77,7 +82,7 @@ def test_a_branch_that_is_kept_is_the_text_that_follows(context: LlamaContext):
         context.drop(branch)
     kept = extend(context, [5], 62)
     for tokens, logits in (([7], both), ([7, 8], first), ([7, 9], second), ([7, 8, 5], kept)):
-        context.clear()
+        clear(context)
         assert np.abs(extend(context, [*TEXT, *tokens], 0) - logits).max() < 1e-3
 
 
@@ -131,10 +136,10 @@ def test_adapters_act_from_when_they_are_set(
     adapter = weights.load_adapter(write_adapter(weights.path, tmp_path / "lora.gguf"))
     plain = extend(context, TEXT, 0)
     for scale, same in ((1.0, False), (0.0, True)):
-        context.clear()
+        clear(context)
         context.use_adapters([(adapter, scale)])
         assert bool(np.abs(extend(context, TEXT, 0) - plain).max() < 1e-3) is same
-    context.clear()
+    clear(context)
     context.use_adapters(())
     assert np.array_equal(extend(context, TEXT, 0), plain)
 
@@ -153,3 +158,13 @@ def test_closing_twice(weights: LlamaWeights):
     context = LlamaContext(weights, OPTIONS)
     for _ in range(2):
         context.close()
+
+
+def test_adapters_that_are_refused(
+    context: LlamaContext, weights: LlamaWeights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    adapter = weights.load_adapter(write_adapter(weights.path, tmp_path / "lora.gguf", rank=2))
+    monkeypatch.setattr(llama_cpp(), "llama_set_adapters_lora", lambda *_: 1)
+    with pytest.raises(ModelError, match="cannot apply the adapters") as caught:
+        context.use_adapters([(adapter, 1.0)])
+    assert "LoRA" in caught.value.hint

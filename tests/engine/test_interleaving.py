@@ -17,6 +17,7 @@ from hetagent import LlamaCpp, skill
 from hetagent.models.base import Completion, Request
 from tests.support.alone import Alone
 from tests.support.lora import write_adapter
+from tests.support.settled import settled
 
 CELLS = 400
 LONG = [f"branch office {number:03}, floor {number % 7}" for number in range(12)]
@@ -128,19 +129,6 @@ async def interleave(models: list[LlamaCpp], chosen: list[Any], dice: random.Ran
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     await asyncio.gather(*waits)
     return answers
-
-
-def settled(model: LlamaCpp) -> Any:
-    """Nothing is under way, and nothing but prefixes is in the cache."""
-    assert model._engine is not None
-    batcher = model._engine.scheduler._batcher
-    stats = model.stats()
-    assert (stats.active, stats.waiting) == (0, 0)
-    assert stats.kv_used == sum(len(prefix.tokens) for prefix in batcher.prefixes)
-    assert all(prefix.users == 0 for prefix in batcher.prefixes)
-    assert batcher._space.free_sequences == 256 - stats.prefixes
-    assert len(set(batcher._space._free)) == batcher._space.free_sequences
-    return stats
 
 
 def agree(answer: Completion, wanted: Completion) -> None:

@@ -1,15 +1,16 @@
 """llama.cpp's low-level API: weights, vocabulary and adapters."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hetagent.engine.library import last_words, llama_cpp, version
+from hetagent.engine.library import forget_words, last_words, llama_cpp, version
 from hetagent.engine.llama import LlamaVocabulary, LlamaWeights
-from hetagent.errors import ModelFileError
+from hetagent.errors import ModelError, ModelFileError
 from tests.support.lora import write_adapter
 
 
@@ -46,11 +47,22 @@ def test_plain_text_survives_tokenisation(weights: LlamaWeights, text: str):
     assert not set(tokens) & set(vocabulary.specials.values())
 
 
+def test_text_that_cannot_be_tokenised(weights: LlamaWeights, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(llama_cpp(), "llama_tokenize", lambda *_: -1)
+    with pytest.raises(ModelError, match="cannot tokenise a text of 5 bytes") as caught:
+        LlamaVocabulary(weights).encode("hello")
+    assert "Shorten" in caught.value.hint
+
+
 def test_a_file_llama_cpp_refuses(tmp_path: Path):
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + bytes(100))
     with pytest.raises(ModelFileError, match=r"cannot load broken\.gguf: .+"):
         LlamaWeights(broken, gpu_layers=0, extra_buffers=True)
+    assert last_words()
+    with ThreadPoolExecutor() as other:
+        assert other.submit(last_words).result() == "", "who calls at the same time hears nothing"
+        other.submit(forget_words).result()
     assert last_words()
 
 

@@ -41,6 +41,15 @@ def test_a_good_verdict_is_remembered(
         probe(smol_path, again=True)
 
 
+def test_a_cache_folder_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HETAGENT_CACHE", str(tmp_path / "file" / "cache"))
+    assert probe(None).status == "ok"
+    assert "HETAGENT_CACHE" in caplog.text
+
+
 def test_another_file_is_asked_for_again(scratch_cache: Path, smol_path: Path, tmp_path: Path):
     other = tmp_path / "other.gguf"
     shutil.copy(smol_path, other)

@@ -119,15 +119,19 @@ def test_what_is_evaluated_leads_to_where_paths_part(paths: list[Path]):
     assert trie.depth == max((len(node) for node in needed), default=0)
     for leaf in trie.leaves:
         assert trie.path_to(leaf)[-1] == leaf
-    for node, below in enumerate(trie.leaves_below):
-        assert {trie.leaves[position] for position in below} == {
-            leaf for leaf in trie.leaves if node in trie.path_to(leaf)
-        }
     for path in paths:
         deepest = trie.deepest_on(path)
         assert trie.tokens_to(deepest) == max(
             (node for node in needed | {()} if path[: len(node)] == node), key=len
         )
+
+
+def test_every_trie_remembers_how_it_is_split():
+    tries = [Trie([(n, 1), (n, 2, 3), (n, 2, 4)]) for n in range(20)]
+    first = [trie.groups(leaves=9, nodes=9) for trie in tries]
+    again = [trie.groups(leaves=8, nodes=100) for trie in tries]
+    assert all(one is other for one, other in zip(first, again, strict=True))
+    assert len(tries[0].groups(leaves=9, nodes=1)) == len(tries[0].leaves)
 
 
 def test_one_path_is_certain():

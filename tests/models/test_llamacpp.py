@@ -138,6 +138,13 @@ def test_a_context_of_nothing(smol_path: Path, context: int):
         LlamaCpp(smol_path, context=context)
 
 
+def test_a_cache_that_does_not_hold_one_context(smol_path: Path):
+    with pytest.raises(ModelError, match="kv_tokens=512 is less than context=4096") as caught:
+        LlamaCpp(smol_path, kv_tokens=512)
+    assert "kv_tokens=4096" in caught.value.hint
+    assert LlamaCpp(smol_path, kv_tokens=512, context=512)._kv_tokens == 512
+
+
 @pytest.mark.parametrize("context", [1, 8, 40])
 def test_a_context_too_small_for_the_prompt(smol_path: Path, context: int):
     with LlamaCpp(smol_path, context=context) as model:
@@ -382,6 +389,10 @@ def test_a_model_that_is_dropped_frees_its_weights(smol_path: Path):
             break
         time.sleep(0.02)
     assert gone() is None
+    for _ in range(250):
+        if freed:
+            break
+        time.sleep(0.02)
     assert freed == ["all"]
 
 

@@ -108,14 +108,17 @@ class Batcher:
         if not self._batch.count:
             return None
         self._fill(planned, lacking)
+        # Those whose prefix is in it have a part in the batch, too.
+        involved = [plan.job for plan in planned]
+        involved += [job for job in jobs if job.prefix is not None and job.prefix.key in lacking]
         try:
             self._context.use_adapters(jobs[0].adapters)
             self._context.submit(self._batch)
         except ModelError as error:
-            return self._fail(jobs, [prefix for prefix, _ in lacking.values()], error)
+            return self._fail(involved, [prefix for prefix, _ in lacking.values()], error)
         self.evaluated += self._batch.count
         self.evaluations += 1
-        for job in [plan.job for plan in planned] + [job for job in jobs if _waits(job)]:
+        for job in involved:
             job.turn = self.evaluations
         for plan in planned:
             if plan.completes:
@@ -129,7 +132,7 @@ class Batcher:
         for plan in planned:
             rows = logits[plan.first : plan.first + len(plan.places)]
             if not self._read(plan, rows):
-                self.close(plan.job)
+                self.preempt(plan.job)
                 finished.append(plan.job)
         return finished
 
@@ -140,7 +143,7 @@ class Batcher:
                 self.prefixes.remove(prefix)
 
     def preempt(self, job: Job) -> None:
-        """Take a job's cells; what it has is evaluated again when its turn comes."""
+        """Take a job's cells; what it had is evaluated again if its turn comes once more."""
         self._drop_branches(job, keep=0)
         if job.sequence is not None:
             self._context.drop(job.sequence)
@@ -153,10 +156,6 @@ class Batcher:
         if job.prefix is not None:
             job.prefix.users -= 1
             job.prefix = None
-
-    def close(self, job: Job) -> None:
-        """Free all that a job has."""
-        self.preempt(job)
 
     def _prefix_of(self, job: Job) -> Prefix | None:
         """The job's prefix, perhaps only begun; ``None`` where it has none, or there is no room."""
@@ -392,16 +391,10 @@ class Batcher:
     def _fail(
         self, jobs: Sequence[Job], prefixes: Sequence[Prefix], error: ModelError
     ) -> list[Job]:
-        """Nothing is known of what was in the batch, so none of it is kept."""
+        """Nothing is known of what was in the batch, so none of it is kept; what was not stays."""
         for job in jobs:
-            self.close(job)
+            self.preempt(job)
             job.fail(error)
         for prefix in prefixes:
-            if not prefix.users:
-                self.prefixes.remove(prefix)
+            self.prefixes.remove(prefix)
         return list(jobs)
-
-
-def _waits(job: Job) -> bool:
-    """Whether it waits for its prefix, which is under way."""
-    return job.prefix is not None and not job.prefix.complete

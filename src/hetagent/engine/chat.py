@@ -61,7 +61,8 @@ class _Frame:
         after: Plain text between the content and the next control token.
         foot: Tokens from that control token on.
         opening: The tokens of ``before``, as far as no content can change them.
-        tail: The plain text after the last control token, or after the content; may be empty.
+        tail: The plain text before the answer, empty after a control token; ``None`` where the
+            content itself is what the answer follows.
     """
 
     head: tuple[int, ...]
@@ -69,7 +70,7 @@ class _Frame:
     after: str
     foot: tuple[int, ...]
     opening: tuple[int, ...]
-    tail: str
+    tail: str | None
 
 
 class ChatTokenizer:
@@ -99,7 +100,8 @@ class ChatTokenizer:
         rest = self._plain(frame.before + last.content + frame.after)
         tokens = (*frame.head, *rest, *frame.foot)
         fixed = len(frame.head) + common_length(frame.opening, rest)
-        return ChatPrompt(tokens, fixed, frame.tail or last.content)
+        tail = last.content if frame.tail is None else frame.tail
+        return ChatPrompt(tokens, fixed, tail)
 
     def encode_answer(self, text: str, *, prompt: ChatPrompt) -> tuple[int, ...]:
         """The tokens of an answer as they follow a prompt, without the end of turn."""
@@ -127,7 +129,7 @@ class ChatTokenizer:
         before = "".join(map(str, parts[first:place]))
         after = "".join(map(str, parts[place + 1 : end]))
         last = max((i + 1 for i in range(end, len(parts)) if isinstance(parts[i], int)), default=0)
-        tail = "".join(map(str, parts[last:])) if last else after
+        tail = "".join(map(str, parts[last:])) if last else after or None
         probes = [self._plain(before + text + after) for text in ("a", "7", "(")]
         shared = min(common_length(probes[0], other) for other in probes[1:])
         foot = self._run(parts[end:])
@@ -181,7 +183,7 @@ class ChatTokenizer:
         except TemplateError:
             # Some templates refuse a system message; it then opens the first user's turn.
             try:
-                rendered, contents = self._fill(_without_system(messages), prompt=prompt)
+                rendered, contents = self._fill(messages, prompt=prompt, merged=True)
             except TemplateError as error:
                 raise ModelError(
                     f"The chat template of {self._name} failed: {error}",
@@ -197,12 +199,18 @@ class ChatTokenizer:
             )
         return rendered, contents
 
-    def _fill(self, messages: Sequence[Message], *, prompt: bool) -> tuple[str, list[str]]:
+    def _fill(
+        self, messages: Sequence[Message], *, prompt: bool, merged: bool = False
+    ) -> tuple[str, list[str]]:
         contents = [message.content for message in messages]
         holes = [
             {"role": message.role, "content": f"{_OPEN}{index}{_CLOSE}"}
             for index, message in enumerate(messages)
         ]
+        if merged and len(holes) > 1 and holes[0]["role"] == "system":
+            system, first, *others = holes
+            first["content"] = f"{system['content']}\n\n{first['content']}"
+            holes = [first, *others]
         from jinja2 import TemplateError
 
         try:
@@ -229,14 +237,6 @@ class ChatTokenizer:
         after = _HOLE.split(rendered)[-1]
         found = self._special.search(after)
         return self._vocabulary.specials[found.group()] if found else self._vocabulary.end
-
-
-def _without_system(messages: Sequence[Message]) -> list[Message]:
-    if len(messages) < 2 or messages[0].role != "system":
-        return list(messages)
-    first = messages[1]
-    merged = Message(first.role, f"{messages[0].content}\n\n{first.content}")
-    return [merged, *messages[2:]]
 
 
 def _alternatives(specials: Any) -> re.Pattern[str]:

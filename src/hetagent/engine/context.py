@@ -197,10 +197,6 @@ class LlamaContext:
         """Forget a sequence; cells that no other one has become free."""
         llama_cpp().llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
-    def clear(self) -> None:
-        """Forget all sequences."""
-        llama_cpp().llama_memory_clear(self._memory, True)
-
     def use_adapters(self, adapters: Sequence[tuple[LlamaAdapter, float]]) -> None:
         """Apply LoRA adapters, given as loaded weights with their scales, from now on.
 
@@ -214,7 +210,10 @@ class LlamaContext:
         array = (lib.llama_adapter_lora_p_ctypes * len(wanted))(*(one.pointer for one, _ in wanted))
         scales = (ctypes.c_float * len(wanted))(*(scale for _, scale in wanted))
         if lib.llama_set_adapters_lora(self._pointer, array, len(wanted), scales):
-            raise ModelError(f"llama.cpp cannot apply the adapters to {self._weights.path.name}.")
+            raise ModelError(
+                f"llama.cpp cannot apply the adapters to {self._weights.path.name}.",
+                hint="They must be LoRA adapters in GGUF made for this model; give fewer at once.",
+            )
         self._adapters = wanted
 
     def save(self, sequence: int) -> bytes:

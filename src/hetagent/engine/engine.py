@@ -20,7 +20,7 @@ from hetagent.engine.scheduler import Scheduler
 from hetagent.engine.space import Space
 from hetagent.errors import ModelError
 
-__all__ = ["Engine", "EngineOptions", "acquire", "release"]
+__all__ = ["Engine", "EngineOptions", "Lease", "acquire", "release"]
 
 # Branches of one choice that are looked at in one evaluation.
 _LEAVES = 96
@@ -135,11 +135,25 @@ class _Shared:
         self.engine: Engine | None = None
 
 
-_registry: dict[tuple[int, EngineOptions], _Shared] = {}
+_Key = tuple[int, EngineOptions]
+_registry: dict[_Key, _Shared] = {}
 _registry_lock = threading.Lock()
 
 
-def acquire(options: EngineOptions) -> Engine:
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The use of an engine, from `acquire` to `release`.
+
+    Attributes:
+        engine: What is used.
+        key: The process that uses it, and its options.
+    """
+
+    engine: Engine
+    key: _Key
+
+
+def acquire(options: EngineOptions) -> Lease:
     """The engine of some options, loaded if nobody uses it yet; `release` it after use.
 
     Raises:
@@ -154,15 +168,20 @@ def acquire(options: EngineOptions) -> Engine:
         with shared.lock:
             if shared.engine is None:
                 shared.engine = Engine(options)
-            return shared.engine
+            return Lease(shared.engine, key)
     except BaseException:
         _leave(key)
         raise
 
 
-def release(options: EngineOptions) -> None:
-    """Give an engine back; the last user's call closes it."""
-    shared = _leave((os.getpid(), options))
+def release(lease: Lease) -> None:
+    """Give an engine back, once; the last user's call closes it.
+
+    In a forked child this does nothing with what its parent acquired.
+    """
+    if lease.key[0] != os.getpid():
+        return
+    shared = _leave(lease.key)
     if shared is not None:
         with shared.lock:
             if shared.engine is not None:
@@ -170,12 +189,10 @@ def release(options: EngineOptions) -> None:
                 shared.engine = None
 
 
-def _leave(key: tuple[int, EngineOptions]) -> _Shared | None:
+def _leave(key: _Key) -> _Shared | None:
     """Count a user less; what is left to close, if it was the last."""
     with _registry_lock:
-        shared = _registry.get(key)
-        if shared is None:
-            return None  # of the parent process
+        shared = _registry[key]
         shared.users -= 1
         if shared.users:
             return None

@@ -5,17 +5,28 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import threading
 from collections import deque
 from functools import lru_cache
 from typing import Any
 
 from hetagent.errors import BackendError
 
-__all__ = ["last_words", "llama_cpp", "version"]
+__all__ = ["forget_words", "last_words", "llama_cpp", "version"]
 
 _log = logging.getLogger("hetagent.llama_cpp")
-_complaints: deque[str] = deque(maxlen=20)
 _WARN, _ERROR, _CONTINUED = 3, 4, 5
+
+
+class _Heard(threading.local):
+    """What llama.cpp said in calls of one thread; another may load a model meanwhile."""
+
+    def __init__(self) -> None:
+        self.complaints: deque[str] = deque(maxlen=20)
+        self.level = _WARN  # of the line under way
+
+
+_heard = _Heard()
 
 
 @lru_cache(maxsize=1)
@@ -61,27 +72,25 @@ def version() -> str:
 
 
 def last_words() -> str:
-    """What llama.cpp last complained of, on one line; empty where it did not."""
-    return " ".join(" ".join(_complaints).split())
+    """What llama.cpp last complained of to this thread, on one line; empty where it did not."""
+    return " ".join(" ".join(_heard.complaints).split())
 
 
 def forget_words() -> None:
-    """Forget earlier complaints, so that `last_words` is about what comes next."""
-    _complaints.clear()
+    """Forget this thread's earlier complaints, so that `last_words` is about what comes next."""
+    _heard.complaints.clear()
 
 
 @lru_cache(maxsize=1)
 def _callback(module: Any) -> Any:
     """The log callback; kept for ever, since llama.cpp keeps only its address."""
-    level_of_line = _WARN
 
     @module.llama_log_callback  # type: ignore[untyped-decorator, unused-ignore]
     def receive(level: int, text: bytes, _: Any) -> None:
-        nonlocal level_of_line
-        level_of_line = level_of_line if level == _CONTINUED else level
+        _heard.level = _heard.level if level == _CONTINUED else level
         line = text.decode("utf-8", errors="replace")
-        if level_of_line == _ERROR:
-            _complaints.append(line)
+        if _heard.level == _ERROR:
+            _heard.complaints.append(line)
         _log.debug("%s", line.rstrip())
 
     return receive

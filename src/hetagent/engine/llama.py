@@ -138,7 +138,10 @@ class LlamaVocabulary:
             self._pointer, data, len(data), buffer, room, False, False
         )
         if count < 0:
-            raise ModelError(f"llama.cpp cannot tokenise a text of {len(data)} bytes.")
+            raise ModelError(
+                f"llama.cpp cannot tokenise a text of {len(data)} bytes.",
+                hint="Shorten the text; if short ones fail too, the file's tokenizer is corrupt.",
+            )
         return list(buffer[:count])
 
     def piece(self, token: int) -> bytes:

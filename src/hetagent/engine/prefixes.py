@@ -26,17 +26,15 @@ class Prefix:
         sequence: Its sequence.
         done: How many of its tokens are evaluated.
         users: Jobs that were forked, or wait to be forked, from it.
-        fresh: Whether it was evaluated in this process and not stored yet.
     """
 
-    __slots__ = ("done", "fresh", "key", "sequence", "users")
+    __slots__ = ("done", "key", "sequence", "users")
 
     def __init__(self, key: PrefixKey, *, sequence: int) -> None:
         self.key = key
         self.sequence = sequence
         self.done = 0
         self.users = 0
-        self.fresh = False
 
     @property
     def tokens(self) -> tuple[int, ...]:

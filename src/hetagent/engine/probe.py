@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -26,6 +27,8 @@ from hetagent.errors import BackendError, ModelFileError
 from hetagent.paths import cache_dir
 
 __all__ = ["BUILD_HINT", "Verdict", "probe", "require"]
+
+_log = logging.getLogger("hetagent")
 
 TIMEOUT = 300.0
 # Raised when the probe tries other things, so that what earlier ones found is not believed.
@@ -191,10 +194,17 @@ def _recall() -> dict[str, dict[str, Any]]:
 
 def _remember(key: str, verdict: Verdict) -> None:
     memory = {**_recall(), key: asdict(verdict)}
-    target = _memory_file()
-    temporary = target.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(memory, indent=1), encoding="utf-8")
-    temporary.replace(target)
+    try:
+        target = _memory_file()
+        temporary = target.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_text(json.dumps(memory, indent=1), encoding="utf-8")
+        temporary.replace(target)
+    except OSError as error:  # as in a folder that cannot be written
+        _log.warning(
+            "What was found out about llama.cpp here could not be kept, and every process finds it "
+            "out again: %s. HETAGENT_CACHE names another folder.",
+            error,
+        )
 
 
 def main() -> None:

@@ -95,7 +95,7 @@ class Scheduler:
             ``None`` where it is taken; otherwise what is done once it is worth trying again.
 
         Raises:
-            ModelError: The engine is closed.
+            ModelError: The engine is closed, or has no thread and cannot start one.
         """
         with self._changed:
             if self._closed:
@@ -104,13 +104,18 @@ class Scheduler:
                 again: Future[None] = Future()
                 self._turned_away.append(again)
                 return again
+            if not self._serving:
+                try:
+                    self._executor.submit(self._serve)
+                except RuntimeError as error:
+                    raise ModelError(
+                        f"The engine cannot start its thread: {error}.",
+                        hint="Raise the limit on threads (ulimit -u), or close other programs.",
+                    ) from error
+                self._serving = True
             job.future.set_running_or_notify_cancel()
             self._incoming.append(job)
-            if self._serving:
-                self._changed.notify()
-            else:
-                self._serving = True
-                self._executor.submit(self._serve)
+            self._changed.notify()
             return None
 
     def stats(self) -> Stats:
@@ -270,7 +275,7 @@ class Scheduler:
         gone += [job for job in self._parked if job.cancelled]
         self._parked = [job for job in self._parked if not job.cancelled]
         for job in under_way:
-            self._batcher.close(job)
+            self._batcher.preempt(job)
             self._active.remove(job)
         for job in [*gone, *under_way]:
             job.decoding.answer.close()
@@ -286,7 +291,7 @@ class Scheduler:
 
     def _fail_all(self, jobs: Sequence[Job], error: Exception) -> int:
         for job in jobs:
-            self._batcher.close(job)
+            self._batcher.preempt(job)
             self._active.remove(job)
             job.fail(error)
         return len(jobs)

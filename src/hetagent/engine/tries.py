@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -47,21 +47,14 @@ class Tree:
         self.depths = tuple(len(path) for path in evaluated)
         self.depth = max(self.depths, default=0)
         self.wanted = tuple(sorted(self._index[end] for end in ends))
+        # How it was split last, and by which limits: mostly the same, request after request.
+        self._split: tuple[tuple[int, int], tuple[Group, ...]] | None = None
 
     @cached_property
     def leaves(self) -> tuple[int, ...]:
         """The evaluated nodes that no other evaluated node follows."""
         inner = set(self.parents)
         return tuple(node for node in range(len(self.tokens)) if node not in inner)
-
-    @cached_property
-    def leaves_below(self) -> tuple[tuple[int, ...], ...]:
-        """For every node, positions in `leaves` of those at or below it."""
-        below: list[list[int]] = [[] for _ in self.tokens]
-        for position, leaf in enumerate(self.leaves):
-            for node in self.path_to(leaf):
-                below[node].append(position)
-        return tuple(map(tuple, below))
 
     def path_to(self, node: int) -> list[int]:
         """The nodes from the root to a node, this included."""
@@ -82,7 +75,6 @@ class Tree:
                 return self._index[path[:depth]]
         return ROOT
 
-    @lru_cache(maxsize=8)  # noqa: B019 - a few limits per tree, and trees live as long as caches
     def groups(self, *, leaves: int, nodes: int) -> tuple[Group, ...]:
         """Split the tree so that each part fits an evaluation of its own.
 
@@ -90,6 +82,13 @@ class Tree:
             leaves: Leaves a group may have.
             nodes: Nodes a group may have, unless a single path is longer.
         """
+        limits = min(leaves, len(self.leaves)), min(nodes, len(self.tokens))
+        split = self._split
+        if split is None or split[0] != limits:
+            self._split = split = limits, self._divide(*limits)
+        return split[1]
+
+    def _divide(self, leaves: int, nodes: int) -> tuple[Group, ...]:
         groups: list[Group] = []
         chosen: list[int] = []
         members: set[int] = set()

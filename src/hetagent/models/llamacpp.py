@@ -44,8 +44,8 @@ class LlamaCpp(LocalModel):
         flash_attention: ``"auto"`` takes what was measured to be faster here when the file was
             first loaded; on a GPU it is left to llama.cpp.
         kv_type: Precision of the KV cache.
-        kv_tokens: Tokens the KV cache holds, of all skills and requests together; by default
-            ``context`` and 4096 more.
+        kv_tokens: Tokens the KV cache holds, of all skills and requests together; at least
+            ``context``, and by default 4096 more.
         parallel: Requests under way at once; further ones wait.
         batch: Tokens one evaluation may have. Larger ones may be faster and let others wait longer.
         queue: Requests that may wait; callers beyond wait until there is room.
@@ -58,6 +58,7 @@ class LlamaCpp(LocalModel):
         progress: Whether to show a download's progress; by default on a terminal.
 
     Raises:
+        ModelError: An option is out of range.
         UnknownModelError: No such catalogue name.
         ModelFileError: The file is missing or is not GGUF.
         DownloadError: It could not be fetched.
@@ -82,6 +83,7 @@ class LlamaCpp(LocalModel):
         chat_template: str | None = None,
         progress: bool | None = None,
     ) -> None:
+        from hetagent.engine.speed import usable_cpus
         from hetagent.models.fetch import resolve
         from hetagent.models.fetch_store import check_gguf
 
@@ -90,11 +92,18 @@ class LlamaCpp(LocalModel):
             threads=threads is None or threads >= 1,
             flash_attention=flash_attention in ("auto", "on", "off"),
             kv_type=kv_type in ("f16", "f32"),
-            kv_tokens=kv_tokens is None or kv_tokens >= 1,
             parallel=1 <= parallel <= 64,
             batch=1 <= batch <= 4096,
             queue=queue >= 1,
         )
+        if kv_tokens is None:
+            kv_tokens = context + _SHARED_TOKENS
+        elif kv_tokens < context:
+            raise ModelError(
+                f"kv_tokens={kv_tokens} is less than context={context}, so that a request that is "
+                "allowed would never fit.",
+                hint=f"Give kv_tokens={context} or more, or a smaller context=.",
+            )
         reference = os.fspath(model)
         self.path: Path = resolve(reference, progress=progress)
         is_path = reference.endswith(self.path.name)
@@ -104,7 +113,7 @@ class LlamaCpp(LocalModel):
         for path in self._adapters:
             check_gguf(path)
         self._context_length = context
-        self._threads = threads or _cpus()
+        self._threads = threads or usable_cpus()
         self._gpu_layers = gpu_layers
         self._flash_attention = flash_attention
         self._kv_type = kv_type
@@ -138,8 +147,8 @@ class LlamaCpp(LocalModel):
         from hetagent.models.fetch_store import check_gguf
 
         check_gguf(self.path)  # it may have gone since this object was made
-        options = self._engine_options()
-        engine = acquire(options)
+        lease = acquire(self._engine_options())
+        engine = lease.engine
         try:
             chat = ChatTokenizer(
                 engine.vocabulary, template=self._template or engine.template, name=self.name
@@ -153,10 +162,10 @@ class LlamaCpp(LocalModel):
             )
             self._loaded_adapters = engine.adapters(list(self._adapters.items()))
         except BaseException:
-            release(options)
+            release(lease)
             raise
         self._engine = engine
-        return [lambda: release(options)]
+        return [lambda: release(lease)]
 
     async def _submit(self, request: Request, watch: Watch | None) -> Pending:
         from hetagent.engine.jobs import Job
@@ -175,8 +184,6 @@ class LlamaCpp(LocalModel):
         from hetagent.engine.engine import EngineOptions
         from hetagent.engine.identity import file_identity
 
-        # One request must fit, whatever else is in the cache.
-        cells = max(self._kv_tokens or self._context_length + _SHARED_TOKENS, self._context_length)
         return EngineOptions(
             path=self.path,
             file=tuple(file_identity(self.path)),
@@ -185,7 +192,7 @@ class LlamaCpp(LocalModel):
             parallel=self._parallel,
             queue=self._queue,
             context=ContextOptions(
-                cells=cells,
+                cells=self._kv_tokens,
                 batch=self._batch,
                 threads=self._threads,
                 flash_attention=self._flash_attention,
@@ -201,7 +208,6 @@ def _check_options(**fine: bool) -> None:
         "threads": "at least 1",
         "flash_attention": "'auto', 'on' or 'off'",
         "kv_type": "'f16' or 'f32'",
-        "kv_tokens": "at least 1 token",
         "parallel": "1 to 64",
         "batch": "1 to 4096 tokens",
         "queue": "at least 1",
@@ -217,9 +223,3 @@ def _store_folder(given: bool | str | os.PathLike[str]) -> Path | None:
     if isinstance(given, bool):
         return cache_dir() / "prefixes" if given else None
     return Path(given)
-
-
-def _cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -12,6 +14,8 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import lru_cache
+from queue import SimpleQueue
 from typing import Any, Protocol, Self
 
 from hetagent.errors import ModelError
@@ -19,7 +23,12 @@ from hetagent.models.base import Completion, Request, Token
 
 __all__ = ["LocalModel", "Pending", "Watch"]
 
+_log = logging.getLogger("hetagent")
+
 Watch = Callable[[Token], None]
+
+_Parts = list[Callable[[], None]]
+"""What frees a model, in order."""
 
 
 class Pending(Protocol):
@@ -53,9 +62,8 @@ class LocalModel(ABC):
         self._process: int | None = None
         # Held while a request is prepared, so that nothing it needs is freed meanwhile.
         self._entry = threading.Lock()
-        # Outlives the object, so that its finalizer can free what was loaded.
-        self._to_free: list[Callable[[], None]] = []
-        weakref.finalize(self, _free, self._to_free).atexit = False
+        # Outlives the object, so that what was loaded can be freed after it.
+        self._to_free: _Parts = []
 
     @property
     def name(self) -> str:
@@ -82,7 +90,13 @@ class LocalModel(ABC):
         return self
 
     def close(self) -> None:
-        """Free the weights, after the requests under way; later calls fail."""
+        """Free the weights, after the requests under way; later calls fail.
+
+        In a forked child this frees nothing of what its parent loaded.
+        """
+        if self._is_inherited:
+            self._closed = True
+            return
         with self._entry:
             first, self._closed = not self._closed, True
         if first:
@@ -124,7 +138,7 @@ class LocalModel(ABC):
             answer.cancel()
 
     @abstractmethod
-    def _open(self) -> list[Callable[[], None]]:
+    def _open(self) -> _Parts:
         """Load the weights; what frees them, in order."""
 
     @abstractmethod
@@ -143,15 +157,21 @@ class LocalModel(ABC):
     def _load_once(self) -> None:
         if not self._loaded:
             self._process = os.getpid()
+            left = _closing_thread(self._process)
             self._to_free += self._open()
+            weakref.finalize(self, left.put, self._to_free).atexit = False
             self._loaded = True
+
+    @property
+    def _is_inherited(self) -> bool:
+        """Whether it was loaded by the parent of this process, whose threads are not in it."""
+        return self._process not in (None, os.getpid())
 
     def _refuse_closed(self) -> None:
         again = f"Make a new {type(self).__name__}."
         if self._closed:
             raise ModelError(f"{self._name} is closed.", hint=again)
-        if self._process not in (None, os.getpid()):
-            # Neither the worker thread nor the threads of the library are in a forked child.
+        if self._is_inherited:
             raise ModelError(
                 f"{self._name} was loaded before this process was forked.",
                 hint=f"{again[:-1]} in the child, or start children with spawn.",
@@ -167,6 +187,37 @@ def _timed(completion: Completion, *, asked: float, loading: float) -> Completio
     return replace(completion, seconds={**stages, **waited})
 
 
-def _free(parts: list[Callable[[], None]]) -> None:
+def _free(parts: _Parts) -> None:
     while parts:
         parts.pop(0)()
+
+
+@lru_cache(maxsize=1)
+def _closing_thread(process: int) -> SimpleQueue[_Parts | None]:
+    """Where finalizers leave what a thread of this process then frees.
+
+    A finalizer runs at any allocation, on any thread and under any lock, also on a thread that
+    freeing would wait for. Putting into a ``SimpleQueue`` takes no lock and waits for nobody.
+    """
+    del process  # part of the key alone: a forked child has none of its parent's threads
+    left: SimpleQueue[_Parts | None] = SimpleQueue()
+    thread = threading.Thread(
+        target=_free_dropped, args=(left,), name="hetagent-closing", daemon=True
+    )
+    thread.start()
+    # The process must not end while the library is half way through freeing something.
+    atexit.register(_finish, left, thread)
+    return left
+
+
+def _free_dropped(left: SimpleQueue[_Parts | None]) -> None:
+    while (parts := left.get()) is not None:
+        try:
+            _free(parts)
+        except Exception:
+            _log.exception("A model that is no longer used could not be freed")
+
+
+def _finish(left: SimpleQueue[_Parts | None], thread: threading.Thread) -> None:
+    left.put(None)
+    thread.join()
