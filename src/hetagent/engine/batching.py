@@ -22,7 +22,7 @@ from hetagent.errors import ModelError
 
 __all__ = ["Batcher", "Limits"]
 
-# With more jobs than these, a guess that is wrong costs as much as one that is right saves.
+# With more jobs than these, wrong guesses cost what right ones save (benchmarks/drafts.py).
 _GUESSING = 4
 
 

@@ -32,8 +32,7 @@ __all__ = ["ConstrainedDecoder"]
 
 Watch = Callable[[Token], None]
 
-# Of a draft: free tokens that are guessed, and tokens in all. What lies further ahead is mostly
-# wrong (benchmarks.drafts).
+# Of a draft: free tokens that are guessed, and tokens in all (benchmarks/drafts.py tries others).
 _GUESSES = 3
 _AHEAD = 12
 
