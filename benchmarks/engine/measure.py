@@ -98,7 +98,7 @@ def measure_cell(
 
     Returns:
         Figures by system and number of callers; a system that works on one call at a time is
-        there with the first number only.
+        there with one caller only.
     """
     path = settings.folder / f"{workload['cell']}.json"
     path.write_text(json.dumps(workload), encoding="utf-8")
@@ -122,11 +122,12 @@ def measure_cell(
                 worker.ask("load", workload=str(path), options=options)
         for count in callers:
             for worker, calls in turns(workers, failures, count == callers[0], settings):
+                at_once = count if worker.system.concurrent else 1
                 with failing(failures, worker):
-                    reply = worker.ask("run", calls=calls, callers=count)
-                    one = figures.setdefault((worker.system.name, count), Figures())
+                    reply = worker.ask("run", calls=calls, callers=at_once)
+                    one = figures.setdefault((worker.system.name, at_once), Figures())
                     one.add(reply, calls)
-                    note(report, title, worker.system.name, count, one)
+                    note(report, title, worker.system.name, at_once, one)
         memory = {}
         for worker in workers:
             with failing(failures, worker):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from benchmarks.report import CannotMeasureError
 
@@ -27,6 +28,7 @@ __all__ = [
 
 ROOT = Path(__file__).parents[2]
 CLOSE_SECONDS = 30
+ALIVE_SECONDS = 2
 
 
 class Failed(Exception):  # noqa: N818 - a finding about a peer, reported as a row
@@ -141,7 +143,7 @@ class Worker:
         try:
             pipes[0].write(json.dumps({"do": do, **command}) + "\n")
             pipes[0].flush()
-            line = pipes[1].readline()
+            line = self._next_line(pipes[1])
         except BrokenPipeError:
             line = ""
         if not line:
@@ -149,6 +151,13 @@ class Worker:
         reply: dict[str, Any] = json.loads(line)
         self.peak_rss = max(self.peak_rss, reply["peak_rss"])
         return reply
+
+    def _next_line(self, pipe: IO[str]) -> str:
+        """The next line; empty once the process is dead, also where a child holds the pipe."""
+        while not select.select([pipe], [], [], ALIVE_SECONDS)[0]:
+            if self._process.poll() is not None:
+                return ""
+        return pipe.readline()
 
     def memory(self) -> int:
         """Peak resident memory of everything the system runs in, in bytes."""
