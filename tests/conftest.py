@@ -13,6 +13,7 @@ from pytest_socket import socket_allow_hosts
 from hetagent import LlamaCpp
 from hetagent.models.fetch import resolve
 from tests.support.reference import quantise_to_f32
+from tests.support.tiny import write_llama
 
 # Where the suite runs in the background, SIGINT is ignored, and child processes would inherit that:
 # a test that presses Ctrl-C in one would wait for ever.
@@ -67,6 +68,12 @@ def f32(f32_path: Path) -> Iterator[LlamaCpp]:
         model.load()
     with model:
         yield model
+
+
+@pytest.fixture(scope="session")
+def tiny_path(smol_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny transformer of random 32-bit weights with SmolLM2's tokens: nonsense, and fast."""
+    return write_llama(smol_path, tmp_path_factory.mktemp("tiny") / "llama.gguf")
 
 
 @pytest.fixture
