@@ -1,7 +1,7 @@
 """Whatever else is under way, an answer is the one that the request would get alone.
 
-On a tiny transformer of random 32-bit weights, with a 32-bit cache and without flash attention, where the shape of a batch
-moves nothing.
+On a tiny transformer of random 32-bit weights, with a 32-bit cache and without flash attention,
+where the shape of a batch moves nothing.
 """
 
 import asyncio
@@ -128,7 +128,9 @@ async def interleave(models: list[LlamaCpp], chosen: list[Any], dice: random.Ran
     waits = []
     for which, task_skill, text in chosen:
         request = task_skill.request(text)
-        task = asyncio.create_task(ask(models[which], request, dice.choice([0, dice.random() / 10])))
+        task = asyncio.create_task(
+            ask(models[which], request, dice.choice([0, dice.random() / 10]))
+        )
         tasks.append(task)
         if dice.random() < 0.25:
             waits.append(asyncio.create_task(cancel_after(task, dice.random() / 4)))
