@@ -11,8 +11,10 @@ from hypothesis import HealthCheck, settings
 from pytest_socket import socket_allow_hosts
 
 from hetagent import LlamaCpp
+from hetagent.engine.quantize import requantise
 from hetagent.models.fetch import resolve
 from tests.support.reference import quantise_to_f32
+from tests.support.tiny import write_llama
 
 # Where the suite runs in the background, SIGINT is ignored, and child processes would inherit that:
 # a test that presses Ctrl-C in one would wait for ever.
@@ -67,6 +69,20 @@ def f32(f32_path: Path) -> Iterator[LlamaCpp]:
         model.load()
     with model:
         yield model
+
+
+@pytest.fixture(scope="session")
+def tiny_path(smol_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny transformer of random 32-bit weights with SmolLM2's tokens: nonsense, and fast."""
+    return write_llama(smol_path, tmp_path_factory.mktemp("tiny") / "llama.gguf")
+
+
+@pytest.fixture(scope="session")
+def tiny_q4_path(tiny_path: Path) -> Path:
+    """The tiny transformer in Q4_1."""
+    target = tiny_path.with_name("llama.q4_1.gguf")
+    requantise(tiny_path, target, kind="q4_1")
+    return target
 
 
 @pytest.fixture

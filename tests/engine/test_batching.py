@@ -18,7 +18,6 @@ from hetagent.engine.jobs import Job
 from hetagent.engine.space import Space
 from hetagent.errors import ModelError
 from hetagent.models.base import Completion
-from tests.support.tiny import write_llama
 
 CELLS = 512
 # Paths part at many places, so that there are parts of the trie to look at one after another.
@@ -97,11 +96,10 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def tiny(smol_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LlamaCpp]:
-    path = write_llama(smol_path, tmp_path_factory.mktemp("tiny") / "llama.gguf")
+def tiny(tiny_path: Path) -> Iterator[LlamaCpp]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HETAGENT_CACHE", str(path.parent))
-        model = LlamaCpp(path, context=2 * CELLS).load()
+        patch.setenv("HETAGENT_CACHE", str(tiny_path.parent))
+        model = LlamaCpp(tiny_path, context=2 * CELLS).load()
     with model:
         yield model
 

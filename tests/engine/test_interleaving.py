@@ -1,7 +1,7 @@
 """Whatever else is under way, an answer is the one that the request would get alone.
 
-On 32-bit weights, with a 32-bit cache and without flash attention, where the shape of a batch
-moves nothing.
+On a tiny transformer of random 32-bit weights, with a 32-bit cache and without flash attention,
+where the shape of a batch moves nothing.
 """
 
 import asyncio
@@ -71,13 +71,19 @@ SKILLS: list[Any] = [intent, booking, note, number, office]
 
 
 @pytest.fixture(scope="module")
-def adapter(f32_path: Path) -> Path:
-    return write_adapter(f32_path, f32_path.parent / "interleaved.gguf", rank=2)
+def adapter(tiny_path: Path) -> Path:
+    return write_adapter(tiny_path, tiny_path.parent / "interleaved.gguf", rank=2)
 
 
 @pytest.fixture(scope="module")
-def models(f32_path: Path, adapter: Path) -> Iterator[list[LlamaCpp]]:
+def models(tiny_path: Path, adapter: Path) -> Iterator[list[LlamaCpp]]:
     """Two models on one engine whose cache holds little more than the longest request."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HETAGENT_CACHE", str(tiny_path.parent))
+        yield from load(tiny_path, adapter)
+
+
+def load(path: Path, adapter: Path) -> Iterator[list[LlamaCpp]]:
     options: dict[str, Any] = {
         "context": CELLS,
         "kv_tokens": CELLS,
@@ -87,16 +93,16 @@ def models(f32_path: Path, adapter: Path) -> Iterator[list[LlamaCpp]]:
         "parallel": 6,
     }
     with (
-        LlamaCpp(f32_path, **options).load() as plain,
-        LlamaCpp(f32_path, adapters={str(adapter): 0.05}, **options).load() as tuned,
+        LlamaCpp(path, **options).load() as plain,
+        LlamaCpp(path, adapters={str(adapter): 0.5}, **options).load() as tuned,
     ):
         assert plain._engine is tuned._engine
         yield [plain, tuned]
 
 
 @pytest.fixture(scope="module")
-def alone(f32_path: Path) -> Iterator[Alone]:
-    made = Alone(f32_path)
+def alone(tiny_path: Path) -> Iterator[Alone]:
+    made = Alone(tiny_path)
     yield made
     made.close()
 
@@ -122,10 +128,12 @@ async def interleave(models: list[LlamaCpp], chosen: list[Any], dice: random.Ran
     waits = []
     for which, task_skill, text in chosen:
         request = task_skill.request(text)
-        task = asyncio.create_task(ask(models[which], request, dice.choice([0, dice.random()])))
+        task = asyncio.create_task(
+            ask(models[which], request, dice.choice([0, dice.random() / 10]))
+        )
         tasks.append(task)
         if dice.random() < 0.25:
-            waits.append(asyncio.create_task(cancel_after(task, dice.random() * 2)))
+            waits.append(asyncio.create_task(cancel_after(task, dice.random() / 4)))
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     await asyncio.gather(*waits)
     return answers
@@ -143,7 +151,7 @@ def agree(answer: Completion, wanted: Completion) -> None:
         assert token.outside == pytest.approx(other.outside, abs=1e-4)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(6))
 def test_any_interleaving_gives_the_answers_of_requests_alone(
     models: list[LlamaCpp],
     alone: Alone,
@@ -154,7 +162,7 @@ def test_any_interleaving_gives_the_answers_of_requests_alone(
     dice = random.Random(seed)
     before = settled(models[0])
     chosen = [
-        (int(dice.random() < 0.3), dice.choice(SKILLS), dice.choice(TEXTS)) for _ in range(18)
+        (int(dice.random() < 0.3), dice.choice(SKILLS), dice.choice(TEXTS)) for _ in range(40)
     ]
     answers = asyncio.run(interleave(models, chosen, dice))
     finished = 0
@@ -164,11 +172,11 @@ def test_any_interleaving_gives_the_answers_of_requests_alone(
         assert isinstance(answer, Completion), answer
         key = which, task.name, text
         if key not in expected:
-            adapters = [(adapter, 0.05)] if which else []
+            adapters = [(adapter, 0.5)] if which else []
             expected[key] = alone.complete(models[which], task.request(text), adapters=adapters)
         agree(answer, expected[key])
         finished += 1
-    assert finished >= 8
+    assert finished >= 16
     models[0].load()
     after = settled(models[0])
     assert after.kv_peak > CELLS // 2
