@@ -226,7 +226,7 @@ class Batcher:
     def _plan(self, job: Job, most: int) -> _Planned | None:
         """Append a job's next tokens; ``None`` where it has to wait for the next batch."""
         assert job.step is not None
-        guessed = self._guess(job, job.step)
+        self._guess(job, job.step)
         groups = self._groups(job)
         plan = _Planned(job, first=self._batch.outputs)
         if not job.todo:
@@ -237,8 +237,6 @@ class Batcher:
             self._append_group(plan, group, len(group.nodes))
             plan.completes = job.group == len(groups) - 1
             return plan
-        if guessed:
-            job.step.trie, group, groups = None, None, ()
         wanted = len(job.todo) + (len(group.nodes) if group is not None else 0)
         if self._batch.count and self._batch.room < wanted <= self._batch.size:
             return None
@@ -251,13 +249,17 @@ class Batcher:
         plan.completes = not job.todo and not groups
         return plan
 
-    def _guess(self, job: Job, step: Step) -> bool:
-        """Where further rows cost little, let a step look further ahead; whether it does."""
+    def _guess(self, job: Job, step: Step) -> None:
+        """Let a step look further ahead, where further rows cost little and nobody has to go."""
         if step.guess is None:
-            return False
-        few = self._jobs <= _GUESSING and self._limits.joins
-        step.trie = step.guess() if few and job.todo else None
-        return step.trie is not None
+            return
+        step.trie = None
+        if self._jobs > _GUESSING or not self._limits.joins or not job.todo:
+            return
+        tree = step.guess()
+        room = min(self._batch.room, self._space.free_cells)
+        if tree is not None and len(job.todo) + len(tree.tokens) <= room:
+            step.trie = tree if self._space.free_sequences else None
 
     def _plan_group(self, plan: _Planned, groups: Sequence[Group]) -> _Planned | None:
         """Append one part of a trie after a text that is evaluated already."""
