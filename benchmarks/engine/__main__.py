@@ -42,6 +42,7 @@ def measure(report: Report, options: Any) -> None:
             model=requantized("Q8_0"),
             threads=options.threads,
             context=options.context,
+            gpu_layers=options.gpu_layers,
             calls=options.calls,
             peer_calls=options.peer_calls,
             rounds=options.rounds,
@@ -178,6 +179,7 @@ if __name__ == "__main__":
     parser.add_argument("--exact-calls", type=int, default=24, help="on the F32 copy, in a cell")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--context", type=int, default=4096, help="tokens")
+    parser.add_argument("--gpu-layers", type=int, default=0, help="-1 for all; needs such builds")
     parser.add_argument(
         "--venvs", type=Path, default=ROOT / ".nox", help="the peers' virtual environments"
     )

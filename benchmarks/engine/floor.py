@@ -85,6 +85,7 @@ class Floor:
             context=options["context"],
             sequences=SEQUENCES,
             flash_attention=options["flash_attention"],
+            gpu_layers=options["gpu_layers"],
         )
         self._prefixes = {name: number for number, name in enumerate(self._skills)}
         self._adapters = self._load_adapters()

@@ -32,6 +32,7 @@ class Settings:
         context: Tokens of each context.
         calls: How many calls of hetagent and of the floor in a cell, for each number of callers.
         peer_calls: How many of each peer.
+        gpu_layers: Layers that each system keeps on the GPU; -1 for all.
         rounds: Into how many parts these are split; the systems take turns.
     """
 
@@ -40,6 +41,7 @@ class Settings:
     model: Path
     threads: int
     context: int
+    gpu_layers: int
     calls: int
     peer_calls: int
     rounds: int
@@ -52,7 +54,8 @@ class Settings:
             "threads": self.threads,
             "context": self.context,
             "exact": exact,
-            "flash_attention": probe(model).flash_attention or "auto",
+            "gpu_layers": self.gpu_layers,
+            "flash_attention": probe(model, gpu_layers=self.gpu_layers).flash_attention or "auto",
         }
 
 

@@ -22,6 +22,7 @@ class Ours:
             "threads": options["threads"],
             "context": options["context"],
             "all_labels": not options.get("best_label", False),
+            "gpu_layers": options["gpu_layers"],
             "flash_attention": options["flash_attention"],
         }
         if options.get("exact"):

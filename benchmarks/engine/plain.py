@@ -93,6 +93,7 @@ class Plain:
         sequences: How many sequences there may be.
         exact: F32 KV cache and no flash attention.
         flash_attention: ``"on"``, ``"off"`` or ``"auto"``, which leaves it to llama.cpp.
+        gpu_layers: Layers to keep on the GPU; -1 for all.
     """
 
     def __init__(
@@ -104,12 +105,13 @@ class Plain:
         sequences: int = 1,
         exact: bool = False,
         flash_attention: str = "auto",
+        gpu_layers: int = 0,
     ) -> None:
         llama_cpp.llama_log_set(_silence, None)
         llama_cpp.llama_backend_init()
-        self.model = llama_cpp.llama_model_load_from_file(
-            os.fsencode(model), llama_cpp.llama_model_default_params()
-        )
+        loading = llama_cpp.llama_model_default_params()
+        loading.n_gpu_layers = gpu_layers
+        self.model = llama_cpp.llama_model_load_from_file(os.fsencode(model), loading)
         if not self.model:
             raise RuntimeError(f"llama.cpp cannot load {model}")
         params = llama_cpp.llama_context_default_params()

@@ -21,6 +21,7 @@ class Reference:
             context=options["context"],
             exact=bool(options.get("exact")),
             flash_attention=options["flash_attention"],
+            gpu_layers=options["gpu_layers"],
         )
         self.facts: dict[str, Any] = {}
 

@@ -48,7 +48,8 @@ class Guidance:
             n_ctx=options["context"],
             n_threads=options["threads"],
             n_threads_batch=options["threads"],
-            flash_attn=False,
+            n_gpu_layers=options["gpu_layers"],
+            flash_attn=options["gpu_layers"] != 0,
             lora_path=adapter,
         )
         self._count(lm._interpreter.engine)

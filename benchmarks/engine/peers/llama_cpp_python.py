@@ -29,13 +29,14 @@ class CountingLlama(Llama):
         super().eval(tokens)
 
 
-def load(model: str, *, threads: int, context: int, adapter: str | None) -> CountingLlama:
+def load(options: dict[str, Any], *, adapter: str | None) -> CountingLlama:
     return CountingLlama(
-        model_path=model,
-        n_ctx=context,
-        n_threads=threads,
-        n_threads_batch=threads,
-        flash_attn=False,
+        model_path=options["model"],
+        n_ctx=options["context"],
+        n_threads=options["threads"],
+        n_threads_batch=options["threads"],
+        n_gpu_layers=options["gpu_layers"],
+        flash_attn=options["gpu_layers"] != 0,
         lora_path=adapter,
         verbose=False,
     )
@@ -51,12 +52,7 @@ class ChatCompletion:
         for name, skill in self._skills.items():
             key = name if options["instance_per_skill"] else skill["adapter"]
             if key not in instances:
-                instances[key] = load(
-                    options["model"],
-                    threads=options["threads"],
-                    context=options["context"],
-                    adapter=skill["adapter"],
-                )
+                instances[key] = load(options, adapter=skill["adapter"])
             self._llamas[name] = instances[key]
         if len(instances) < len(self._llamas):
             for llama in instances.values():

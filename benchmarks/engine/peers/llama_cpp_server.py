@@ -76,6 +76,8 @@ class Server:
         command = [sys.executable, "-m", "llama_cpp.server", "--model", options["model"]]
         command += ["--port", str(self._port), "--n_ctx", str(options["context"])]
         command += ["--n_threads", threads, "--n_threads_batch", threads, "--verbose", "false"]
+        if options["gpu_layers"]:
+            command += ["--n_gpu_layers", str(options["gpu_layers"]), "--flash_attn", "true"]
         if adapter:
             command += ["--lora_path", adapter]
         if cache:

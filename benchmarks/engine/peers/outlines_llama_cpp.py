@@ -34,12 +34,7 @@ class Generators:
             for name, skill in self._skills.items():
                 adapter = skill["adapter"]
                 if adapter not in models:
-                    llama = load(
-                        options["model"],
-                        threads=options["threads"],
-                        context=options["context"],
-                        adapter=adapter,
-                    )
+                    llama = load(options, adapter=adapter)
                     llama.set_cache(LlamaRAMCache(CACHE_BYTES))
                     models[adapter] = outlines.from_llamacpp(llama)
                 self._generators[name] = outlines.Generator(

@@ -33,8 +33,9 @@ class System(Protocol):
 
         Args:
             workload: Skills and calls, as `benchmarks.engine.workloads.workload` writes them.
-            options: ``model`` (path of the GGUF file), ``threads``, ``context`` (tokens), and
-                ``instance_per_skill`` (whether skills without adapters have one each, too).
+            options: ``model`` (path of the GGUF file), ``threads``, ``context`` (tokens),
+                ``gpu_layers`` and ``instance_per_skill`` (whether skills without adapters have
+                one each, too).
         """
 
     def answer(self, call: dict[str, Any]) -> str:

@@ -86,7 +86,7 @@ class Decisions:
                 "cue": "shipped",
                 "chat_format": "answer_sheet",
                 "threads": self._options["threads"],
-                "backend": "cpu",
+                "backend": "cuda" if self._options["gpu_layers"] else "cpu",
                 "save_state": True,
                 # Its own estimate, which is faster to set up, leaves no room for many branches.
                 "n_ctx": self._options["context"] if len(skill["labels"]) > MANY else None,
