@@ -127,11 +127,12 @@ class ConstrainedDecoder:
             if guess is None or guess == self._end or not matcher.consume([guess]):
                 break
             forced = matcher.forced_tokens()
-            if len(path) + 1 + len(forced) > _AHEAD:
+            ahead = [guess, *forced]
+            if len(path) + len(ahead) > _AHEAD:
                 break
             guesses.append(guess)
-            path += [guess, *forced]
-            lookup.extend(path[len(path) - 1 - len(forced) :])
+            path += ahead
+            lookup.extend(ahead)
             if scanner is not None and fields is not None:
                 scanner.feed(self._vocabulary.piece(guess))
                 if fields.next(matcher, scanner, forced) is not None:
