@@ -78,6 +78,16 @@ def tiny_path(smol_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="session")
+def tiny(tiny_path: Path) -> Iterator[LlamaCpp]:
+    """The tiny transformer, loaded once for all tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HETAGENT_CACHE", str(tiny_path.parent))
+        model = LlamaCpp(tiny_path, context=1024).load()
+    with model:
+        yield model
+
+
+@pytest.fixture(scope="session")
 def tiny_q4_path(tiny_path: Path) -> Path:
     """The tiny transformer in Q4_1."""
     target = tiny_path.with_name("llama.q4_1.gguf")

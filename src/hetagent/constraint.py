@@ -320,4 +320,7 @@ def _raise_if_stuck(matcher: Any, what: str) -> None:
             f"{what}: it allows no token.",
             hint="Nothing satisfies this type in the model's vocabulary; try another model.",
         )
-    raise ConstraintError(f"{what}: {reason}", hint="Simplify the output type.")
+    hint = "Simplify the output type."
+    if "forced bytes" in reason:
+        hint = "The model's vocabulary may lack one of its characters: try another model."
+    raise ConstraintError(f"{what}: {reason}", hint=hint)

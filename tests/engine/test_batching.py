@@ -5,7 +5,6 @@ On a tiny transformer with random 32-bit weights, whose answers are nonsense and
 
 import itertools
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -93,15 +92,6 @@ class Bench:
         assert self.space.used == sum(len(prefix.tokens) for prefix in prefixes)
         assert self.space.free_sequences == 256 - len(prefixes)
         assert all(prefix.users == 0 for prefix in prefixes)
-
-
-@pytest.fixture(scope="module")
-def tiny(tiny_path: Path) -> Iterator[LlamaCpp]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HETAGENT_CACHE", str(tiny_path.parent))
-        model = LlamaCpp(tiny_path, context=2 * CELLS).load()
-    with model:
-        yield model
 
 
 @pytest.fixture
