@@ -7,6 +7,7 @@ where the shape of a batch moves nothing.
 import asyncio
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -161,6 +162,11 @@ def test_any_interleaving_gives_the_answers_of_requests_alone(
 ):
     dice = random.Random(seed)
     before = settled(models[0])
+    assert models[0]._engine is not None
+    batcher = models[0]._engine.scheduler._batcher
+    # Idle prefixes leave the cache at once, as where attention scans all of it, or late.
+    scans = seed % 2 == 0
+    batcher._limits = replace(batcher._limits, scans=scans)
     chosen = [
         (int(dice.random() < 0.3), dice.choice(SKILLS), dice.choice(TEXTS)) for _ in range(40)
     ]
@@ -180,5 +186,8 @@ def test_any_interleaving_gives_the_answers_of_requests_alone(
     models[0].load()
     after = settled(models[0])
     assert after.kv_peak > CELLS // 2
-    assert after.evicted > before.evicted
+    if scans:
+        assert after.shelved > after.prefixes  # left since nobody needed them, and came back
+    else:
+        assert after.evicted > before.evicted  # to make room
     assert after.preempted > before.preempted

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from hetagent.engine.context import Batch, ContextOptions, LlamaContext
 from hetagent.engine.llama import LlamaWeights
-from hetagent.engine.prefixes import Prefix, PrefixCache
+from hetagent.engine.prefixes import Prefix, PrefixCache, Shelf
 from hetagent.engine.space import Space
 
 
@@ -90,3 +92,65 @@ def test_what_left_left_the_context_too(cache: PrefixCache, context: LlamaContex
         prefix.done = 90
         assert prefix.complete
     assert (space.used, space.free_sequences) == (90, 3)
+
+
+def evaluate(context: LlamaContext, prefix: Prefix) -> Prefix:
+    batch = Batch(128)
+    batch.add_run(prefix.tokens, 0, [prefix.sequence])
+    context.submit(batch)
+    prefix.done = len(prefix.tokens)
+    return prefix
+
+
+def continued(context: LlamaContext, prefix: Prefix) -> Any:
+    """Logits of one token behind a prefix, which stays as it is."""
+    context.fork(prefix.sequence, 99)
+    batch = Batch(128)
+    batch.add_run([7], len(prefix.tokens), [99])
+    batch.want_last()
+    context.submit(batch)
+    logits = context.logits(batch).copy()
+    context.drop(99)
+    return logits
+
+
+def test_what_left_comes_back_as_it_was(cache: PrefixCache, context: LlamaContext):
+    first = evaluate(context, add(cache, 1))
+    before = continued(context, first)
+    for other in (2, 3, 4):
+        evaluate(context, add(cache, other))
+    assert cache.get(key(1)) is None
+    assert key(1) in cache.shelf
+    back = add(cache, 1)
+    assert back.complete
+    assert np.array_equal(continued(context, back), before)
+
+
+def test_only_what_is_complete_is_copied(cache: PrefixCache):
+    add(cache, 1)
+    cache.shelve_idle(keep=())
+    assert firsts(cache) == [1]
+    for other in (2, 3, 4):
+        add(cache, other)
+    assert len(cache.shelf) == 0
+    assert not add(cache, 1).complete
+
+
+def test_what_nobody_needs_leaves(cache: PrefixCache, context: LlamaContext):
+    prefixes = [evaluate(context, add(cache, first)) for first in (1, 2, 3)]
+    prefixes[0].users = 1
+    cache.shelve_idle(keep={key(2)})
+    assert firsts(cache) == [1, 2]
+    assert len(cache.shelf) == 1
+    assert cache.evicted == 0  # nobody needed the room
+
+
+def test_a_shelf_keeps_to_its_size():
+    shelf = Shelf(70)
+    for first in (1, 2):
+        shelf.put(key(first), b"%d" % first)
+    assert shelf.get(key(1)) == b"1"
+    shelf.put(key(3), b"3")
+    assert [key(first) in shelf for first in (1, 2, 3)] == [True, False, True]
+    shelf.put(key(4, length=71), b"4")  # larger than all of it
+    assert len(shelf) == 0

@@ -162,7 +162,8 @@ def test_more_than_the_cache_holds(smol_path: Path):
         requests += [task.request("Well, " * 30) for task in (intent, mood)]
         return list(await asyncio.gather(*map(model.complete, requests)))
 
-    with new_model(smol_path, context=260, kv_tokens=260) as model:
+    # Where it is off, prefixes leave before they have to.
+    with new_model(smol_path, context=260, kv_tokens=260, flash_attention="on") as model:
         answers = asyncio.run(main(model))
         assert [bool(answer.choices) for answer in answers] == [False] * 4 + [True] * 2
         stats = model.stats()
@@ -208,6 +209,33 @@ def test_adapters_are_evaluated_in_groups(model: LlamaCpp, smol_path: Path, tmp_
 
         assert asyncio.run(main()) <= 8
         settled(model)
+
+
+@pytest.mark.parametrize(("attention", "in_cache"), [("off", 1), ("on", 2)])
+def test_prefixes_that_slow_others_down_wait_outside(
+    smol_path: Path, attention: Any, in_cache: int
+):
+    """Without flash attention every token is compared with all that is in the cache."""
+    texts = ["Fine, thanks", "Two, please", "Never again"]
+
+    async def ask(model: LlamaCpp) -> list[Completion]:
+        requests = [task.request(text) for text in texts for task in (intent, mood)]
+        return await asyncio.gather(*map(model.complete, requests))
+
+    with new_model(smol_path, flash_attention=attention) as model:
+        asyncio.run(model.complete(intent.request(texts[0])))
+        asyncio.run(model.complete(mood.request(texts[0])))
+        one_by_one = settled(model)
+        assert (one_by_one.prefixes, one_by_one.shelved) == (in_cache, 2 - in_cache)
+        evaluated = one_by_one.evaluated
+        answers = asyncio.run(ask(model))
+        stats = settled(model)
+        assert stats.prefixes == in_cache
+        assert stats.evicted == 0
+        # No prefix was evaluated again.
+        rest = sum(a.usage.prompt_tokens - a.usage.cached_tokens for a in answers)
+        assert all(answer.usage.cached_tokens > 0 for answer in answers)
+        assert stats.evaluated - evaluated < rest + 30 * len(answers)
 
 
 def test_what_is_wrong_with_one_request_hurts_no_other(

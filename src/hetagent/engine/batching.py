@@ -35,12 +35,15 @@ class Limits:
         chunk: Of them, tokens of a long prompt where other jobs are waiting.
         leaves: Branches of one job looked at in one evaluation.
         joins: Whether a token may belong to several sequences (not where the model is recurrent).
+        scans: Whether every token is compared with all cells in use, whosever they are; prefixes
+            that no job needs then leave the KV cache, for as long as none does.
     """
 
     batch: int
     chunk: int
     leaves: int
     joins: bool
+    scans: bool = False
 
 
 @dataclass(slots=True)
@@ -89,6 +92,8 @@ class Batcher:
         self._batch.clear()
         self._jobs = len(jobs)
         self._full = False
+        if self._limits.scans:
+            self.prefixes.shelve_idle(keep={job.prefix_key for job in jobs})
         lacking: dict[PrefixKey, tuple[Prefix, int]] = {}
         planned: list[_Planned] = []
         most = self._limits.batch if len(jobs) == 1 else self._limits.chunk
@@ -136,6 +141,11 @@ class Batcher:
                 finished.append(plan.job)
         return finished
 
+    @property
+    def scans(self) -> bool:
+        """Whether fewer prefixes in the cache make an evaluation faster."""
+        return self._limits.scans
+
     def forget_unfinished(self) -> None:
         """Forget prefixes of which nobody knows how far they were evaluated."""
         for prefix in list(self.prefixes):
@@ -180,7 +190,7 @@ class Batcher:
 
     def _new_prefix(self, key: PrefixKey) -> Prefix | None:
         prefix = self.prefixes.add(key)
-        if prefix is not None and self._store is not None:
+        if prefix is not None and not prefix.complete and self._store is not None:
             data = self._store.get(key)
             if data is not None and self._context.restore(prefix.sequence, data):
                 prefix.done = len(prefix.tokens)

@@ -227,7 +227,8 @@ class LlamaContext:
     def restore(self, sequence: int, data: bytes) -> bool:
         """Fill an empty sequence with what `save` gave; whether llama.cpp accepted it."""
         lib = llama_cpp()
-        buffer = (ctypes.c_uint8 * len(data)).from_buffer_copy(data)
+        # Only read there, so that no copy is needed.
+        buffer = ctypes.cast(ctypes.c_char_p(data), ctypes.POINTER(ctypes.c_uint8))
         read = lib.llama_state_seq_set_data(self._pointer, buffer, len(data), sequence)
         if not read:
             self.drop(sequence)

@@ -83,6 +83,7 @@ class Engine:
             chunk=max(1, options.context.batch // 2),
             leaves=_LEAVES,
             joins=not self._weights.recurrent,
+            scans=context.flash_attention == "off" and options.gpu_layers == 0,
         )
         store = None
         if options.store is not None:

@@ -3,6 +3,7 @@
 Between two evaluations new jobs join and finished or cancelled ones leave. Jobs are admitted in
 turn from every skill, so that a flood of one does not keep the others waiting. An evaluation takes
 one set of adapters; the set that most jobs wait for goes first, unless others waited too long.
+Where an evaluation is the slower the more is in the cache, skills begin one after the other, too.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -26,7 +27,7 @@ __all__ = ["Scheduler", "Stats"]
 # Callers that got their answers mostly ask again at once; waiting for them fills the next batch.
 _LINGER_S = 0.002
 _LINGER_SHARE = 0.05
-# Evaluations of other adapters that a job waits through at most, for each set of adapters.
+# Evaluations of other groups that a job waits through at most, for each group.
 _PATIENCE = 2
 
 
@@ -38,6 +39,7 @@ class Stats:
         active: Jobs under way.
         waiting: Jobs that wait to be admitted.
         prefixes: Prefixes in the KV cache.
+        shelved: Prefixes of which there is a copy in memory outside of it.
         evicted: Prefixes that left it since the start, to make room.
         preempted: Jobs that had to give up their cells since the start.
         kv_used: Tokens in the KV cache.
@@ -50,6 +52,7 @@ class Stats:
     active: int
     waiting: int
     prefixes: int
+    shelved: int
     evicted: int
     preempted: int
     kv_used: int
@@ -124,6 +127,7 @@ class Scheduler:
             active=len(self._active) + len(self._parked),
             waiting=len(self._incoming) + len(self._waiting),
             prefixes=len(self._batcher.prefixes),
+            shelved=len(self._batcher.prefixes.shelf),
             evicted=self._batcher.prefixes.evicted,
             preempted=self._preempted,
             kv_used=self._space.used,
@@ -219,17 +223,26 @@ class Scheduler:
 
     def _next_jobs(self) -> Sequence[Job]:
         """The jobs of one set of adapters, those that waited longest first."""
-        groups: dict[Adapters, list[Job]] = {}
-        for job in [j for j in self._active if j.adapters not in self._blocked] or self._active:
-            groups.setdefault(job.adapters, []).append(job)
-        if len(groups) == 1:
-            chosen = next(iter(groups.values()))
-        else:
-            longest = min(groups.values(), key=lambda jobs: min(job.turn for job in jobs))
-            waited = self._batcher.evaluations - min(job.turn for job in longest)
-            overdue = waited > _PATIENCE * len(groups)
-            chosen = longest if overdue else max(groups.values(), key=len)
+        free = [job for job in self._active if job.adapters not in self._blocked] or self._active
+        chosen = self._most_wanted(free, lambda job: job.adapters)
+        if self._batcher.scans:
+            # Of those that have not begun only one skill's, so that its prefix alone is needed.
+            begun = [job for job in chosen if job.holds_cells]
+            waiting = [job for job in chosen if not job.holds_cells]
+            chosen = begun + self._most_wanted(waiting, lambda job: job.prefix_key)
         return sorted(chosen, key=lambda job: job.turn)
+
+    def _most_wanted(self, jobs: Sequence[Job], kind: Callable[[Job], Hashable]) -> list[Job]:
+        """The jobs of the largest group, or of one that waited too long."""
+        groups: dict[Hashable, list[Job]] = {}
+        for job in jobs:
+            groups.setdefault(kind(job), []).append(job)
+        if len(groups) < 2:
+            return list(jobs)
+        longest = min(groups.values(), key=lambda jobs: min(job.turn for job in jobs))
+        waited = self._batcher.evaluations - min(job.turn for job in longest)
+        overdue = waited > _PATIENCE * len(groups)
+        return longest if overdue else max(groups.values(), key=len)
 
     def _make_way(self, jobs: Sequence[Job]) -> int:
         """Nothing of these fits: take the cells of the job that began last; how many jobs failed.
