@@ -117,7 +117,10 @@ def measure(report: Report, options: Any) -> None:
     if not Path("/proc/self/statm").exists():
         raise CannotMeasureError("Resident memory is read from /proc, which is not here.")
     model = LlamaCpp(
-        requantized("Q8_0"), context=1024, threads=options.threads, kv_tokens=options.kv_tokens
+        options.model or requantized("Q8_0"),
+        context=1024,
+        threads=options.threads,
+        kv_tokens=options.kv_tokens,
     )
     with model.load():
         soak = Soak(report, model, options)
@@ -187,6 +190,9 @@ if __name__ == "__main__":
     options.add_argument("--calls", type=int, default=20_000)
     options.add_argument("--cancel", type=int, default=500, help="how many are cancelled")
     options.add_argument("--callers", type=int, default=16)
+    options.add_argument(
+        "--model", help="another GGUF file; what is kept or lost does not depend on it"
+    )
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--kv-tokens", type=int, default=2560, help="size of the KV cache")
     main(measure, options)
