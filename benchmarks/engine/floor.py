@@ -178,8 +178,8 @@ class Floor:
                 prefix = self._prefixes[task.skill]
                 forks += [(prefix, sequence) for sequence in task.sequences]
             for token, position, branches, wanted in task.steps.popleft():
-                members_of = [task.sequences[b] for b in branches]
-                rows.append(Row(token, position, members_of, wanted, task.index))
+                sequences = [task.sequences[b] for b in branches]
+                rows.append(Row(token, position, sequences, wanted, task.index))
             taken.append(task)
             if not task.steps:
                 frees += task.sequences
