@@ -22,13 +22,13 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from hetagent.models.base import Completion, Token
 from hetagent.schema import OutputType
 from hetagent.spans import Span, spans
 
-__all__ = ["FieldScore", "Ledger", "Score", "free_tokens", "joint", "score"]
+__all__ = ["FieldScore", "Joint", "Ledger", "Score", "free_tokens", "joint", "score"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,15 @@ class FieldScore:
             no probabilities.
         outside: Probability that the unconstrained model would have left the constraint on the
             way, ``1 - prod(1 - outside)`` over its tokens.
+        least: Smallest probability of one of its free tokens; ``None`` where it has none.
+        tokens: How many free tokens it has.
     """
 
     value: Any
     confidence: float | None
     outside: float | None
+    least: float | None = None
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +60,19 @@ class Score:
         confidence: Of the whole value; ``None`` where the model reports no probabilities.
         outside: As in `FieldScore`, for the whole value.
         fields: By path, in the order of the answer; empty for a bare value.
+        choices: For a choice: the probability of every label; otherwise ``None``.
+        least: As in `FieldScore`, for the whole value.
+        tokens: Likewise.
+        value: The JSON value; ``None`` of an answer that is still being written.
     """
 
     confidence: float | None
     outside: float | None
     fields: Mapping[str, FieldScore] = field(default_factory=dict)
+    choices: Mapping[str, float] | None = None
+    least: float | None = None
+    tokens: int = 0
+    value: Any = None
 
 
 def score(completion: Completion, output: OutputType[Any]) -> Score:
@@ -73,12 +85,15 @@ def score(completion: Completion, output: OutputType[Any]) -> Score:
     Raises:
         OutputError: The answer is not JSON where it should be.
     """
+    value = output.json_of_text(completion.text)
     if completion.choices is not None:
-        return Score(completion.choices[completion.text], completion.outside)
+        known = completion.choices
+        return Score(known[completion.text], completion.outside, choices=known, value=value)
     tree = spans(completion.text) if output.form == "json" else []
     leaves = [span for span in tree if span.path and span.is_leaf]
     if completion.tokens is None:
-        return Score(None, None, {s.path: FieldScore(s.value, None, None) for s in leaves})
+        fields = {s.path: FieldScore(s.value, None, None) for s in leaves}
+        return Score(None, None, fields, value=value)
     ledger = Ledger()
     tokens = []
     for offset, token in free_tokens(completion.tokens):
@@ -91,8 +106,15 @@ def score(completion: Completion, output: OutputType[Any]) -> Score:
     for span in tree:
         if span.path and not span.is_leaf and ledger.decides(span.path):
             fields[span.path] = ledger.score(span)
-    confidence, outside = joint(tokens)
-    return Score(confidence, outside, fields)
+    whole = joint(tokens)
+    return Score(
+        whole.confidence,
+        whole.outside,
+        fields,
+        least=whole.least,
+        tokens=whole.tokens,
+        value=value,
+    )
 
 
 class Ledger:
@@ -127,8 +149,7 @@ class Ledger:
 
     def score(self, span: Span) -> FieldScore:
         """The field that a value is, by the tokens it was given."""
-        confidence, outside = joint(self._by_path[span.path])
-        return FieldScore(span.value, confidence, outside)
+        return FieldScore(span.value, *joint(self._by_path[span.path]))
 
 
 def free_tokens(tokens: Iterable[Token]) -> Iterator[tuple[int, Token]]:
@@ -143,11 +164,21 @@ def free_tokens(tokens: Iterable[Token]) -> Iterator[tuple[int, Token]]:
         offset += len(token.text)
 
 
-def joint(tokens: Sequence[Token]) -> tuple[float, float]:
+class Joint(NamedTuple):
+    """Several tokens one after the other; attributes as in `FieldScore`."""
+
+    confidence: float
+    outside: float
+    least: float | None
+    tokens: int
+
+
+def joint(tokens: Sequence[Token]) -> Joint:
     """Probability of tokens one after the other, and of leaving the constraint on the way."""
-    logprob = math.fsum(token.logprob for token in tokens)
+    logprobs = [token.logprob for token in tokens]
     outside = 1.0 - math.prod(1.0 - token.outside for token in tokens)
-    return math.exp(min(0.0, logprob)), outside
+    least = math.exp(min(0.0, *logprobs)) if logprobs else None
+    return Joint(math.exp(min(0.0, math.fsum(logprobs))), outside, least, len(tokens))
 
 
 def _is_number(value: Any) -> bool:

@@ -66,5 +66,11 @@ class FieldReader:
     @property
     def score(self) -> Score:
         """Of the answer so far. Its confidence can only fall as the answer goes on."""
-        confidence, outside = joint(self._free)
-        return Score(confidence, outside, dict(self.fields))
+        whole = joint(self._free)
+        return Score(
+            whole.confidence,
+            whole.outside,
+            dict(self.fields),
+            least=whole.least,
+            tokens=whole.tokens,
+        )

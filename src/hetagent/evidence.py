@@ -1,0 +1,90 @@
+"""What a completion tells about how far to trust each of its values, as plain numbers.
+
+It is all that calibration sees of an answer: a few features and which answer it was, never the
+input. Policies are given it, dumps and logs keep it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hetagent.confidence import FieldScore, Score
+
+__all__ = ["Evidence", "evidence"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Of one value, or one field of it.
+
+    Attributes:
+        raw: Raw confidence, in [0, 1].
+        outside: Probability that the unconstrained model would have left the constraint, in [0, 1].
+        margin: Of a choice: probability of the best label less that of the second.
+        entropy: Of a choice: of the distribution over labels, in nats.
+        least: Smallest probability of a free token; ``None`` for a choice, or without such tokens.
+        tokens: How many free tokens it has; 0 for a choice.
+        answer: Which answer it was, as far as answers are worth telling apart: the label of a
+            choice, ``"true"`` or ``"false"``, and for anything else its kind: ``"null"``,
+            ``"text"``, ``"number"``, ``"list"`` or ``"record"``.
+    """
+
+    raw: float
+    outside: float = 0.0
+    margin: float | None = None
+    entropy: float | None = None
+    least: float | None = None
+    tokens: int = 0
+    answer: str = ""
+
+
+def evidence(score: Score) -> dict[str, Evidence]:
+    """Of the whole value, with the path ``""``, and of each field by its path.
+
+    Returns:
+        Nothing at all where the model reports no probabilities.
+    """
+    if score.confidence is None:
+        return {}
+    if score.choices is not None:
+        margin, entropy = _spread(score.choices.values())
+        whole = Evidence(
+            score.confidence,
+            score.outside or 0.0,
+            margin=margin,
+            entropy=entropy,
+            answer=str(score.value) if isinstance(score.value, str) else _kind(score.value),
+        )
+        return {"": whole}
+    fields = {path: _of(one) for path, one in score.fields.items()}
+    return {"": _of(score)} | fields
+
+
+def _of(one: Score | FieldScore) -> Evidence:
+    return Evidence(
+        one.confidence or 0.0,
+        one.outside or 0.0,
+        least=one.least,
+        tokens=one.tokens,
+        answer=_kind(one.value),
+    )
+
+
+def _spread(probabilities: Iterable[float]) -> tuple[float, float]:
+    """Margin and entropy of a distribution over labels."""
+    falling = sorted(probabilities, reverse=True)
+    first, second, *_ = [*falling, 0.0, 0.0]
+    return first - second, math.fsum(-p * math.log(p) for p in falling if p > 0)
+
+
+def _kind(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        return "record"
+    if isinstance(value, list):
+        return "list"
+    return "text" if isinstance(value, str) else "number"
