@@ -97,8 +97,8 @@ def plan(
     """Choose where to start, from answers that are not tested with.
 
     Labels are drawn many times from the probabilities, and the start is among those whose sequence
-    ends lowest on average. Each draw scales the odds of an error at random, by as much as the number
-    of errors to be expected leaves open.
+    ends lowest on average. Each draw scales the odds of an error at random, by as much as the
+    number of errors to be expected leaves open.
 
     Args:
         scores: Of answers that do not take part in the tests; of shape (m,).
@@ -125,10 +125,10 @@ def plan(
     share = counts / n
     deviation = np.sqrt(n * share * (1 - share) * (1 + n / len(falling)))
     landed = np.arange(n) + random.normal(0, 1, (_RUNS, 1)) * deviation
-    landed = np.clip(np.rint(landed), 0, n - 1).astype(int)
-    reached = np.take_along_axis(gained, landed, axis=1).mean(axis=0) / n
-    # All that is about as good, since the best by a hair may be the highest, where an error that the
-    # probabilities did not tell of ends the sequence at once.
+    places_landed = np.clip(np.rint(landed), 0, n - 1).astype(int)
+    reached = np.take_along_axis(gained, places_landed, axis=1).mean(axis=0) / n
+    # Of all that is about as good the middle: the best by a hair may be the highest, where one
+    # error that the probabilities did not tell of ends the sequence at once.
     good = np.nonzero(reached >= _ABOUT * reached.max())[0]
     middle = int(good[len(good) // 2])
     return Plan(float(falling[places[middle]]), float(reached[middle]))

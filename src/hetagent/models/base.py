@@ -15,7 +15,16 @@ from hetagent.errors import SkillError
 from hetagent.outcome import Usage
 from hetagent.schema import OutputType
 
-__all__ = ["Completion", "Message", "Model", "Request", "StreamingModel", "Token", "as_model"]
+__all__ = [
+    "Completion",
+    "IdentifiedModel",
+    "Message",
+    "Model",
+    "Request",
+    "StreamingModel",
+    "Token",
+    "as_model",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +151,18 @@ class StreamingModel(Model, Protocol):
 
         Raises:
             HetagentError: As in `Model.complete`.
+        """
+
+
+@runtime_checkable
+class IdentifiedModel(Model, Protocol):
+    """A model that tells exactly what its answers depend on, so that a certificate can name it."""
+
+    def identity(self) -> Mapping[str, str]:
+        """Parts by name, such as ``model``, ``adapters`` and ``quantisation``; hashes of files.
+
+        Raises:
+            ModelError: A file cannot be read.
         """
 
 
