@@ -15,7 +15,16 @@ from hetagent.errors import SkillError
 from hetagent.outcome import Usage
 from hetagent.schema import OutputType
 
-__all__ = ["Completion", "Message", "Model", "Request", "StreamingModel", "Token", "as_model"]
+__all__ = [
+    "Completion",
+    "Message",
+    "Model",
+    "PricedModel",
+    "Request",
+    "StreamingModel",
+    "Token",
+    "as_model",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +130,9 @@ class Model(Protocol):
             ModelError: The model could not be run.
             InputTooLongError: The prompt does not fit the model's context.
             OutputError: The model's answer is not valid, even after repair.
+
+        What was paid for an answer that failed is in the error's ``usage``; without it, nothing is
+        counted.
         """
 
 
@@ -142,6 +154,18 @@ class StreamingModel(Model, Protocol):
 
         Raises:
             HetagentError: As in `Model.complete`.
+        """
+
+
+@runtime_checkable
+class PricedModel(Model, Protocol):
+    """A model that can tell beforehand what an answer costs, for budgets."""
+
+    async def price(self, request: Request) -> float | None:
+        """What one answer costs at most: the prompt, and as long an answer as can be.
+
+        Returns:
+            US dollars, without a repair; 0 of a local model, ``None`` where the price is not known.
         """
 
 
