@@ -17,9 +17,32 @@ from hetagent.outcome import Call, Draft, FieldOutcome, Outcome, Reason
 from hetagent.policy import Decision
 from hetagent.skill import Skill
 
-__all__ = ["Assembly", "field_outcome", "nothing"]
+__all__ = ["Assembly", "Standing", "field_outcome", "nothing", "standing"]
 
 R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A valid answer that may yet be served, of one model or of several.
+
+    Attributes:
+        value: As a value of the output type.
+        json: As JSON data.
+        confidence: Raw probability that all of it is correct; ``None`` where none is known.
+        outside: As in `Outcome`.
+        served_by: Who gave it.
+        rung: Index of the LLM that gave it, or the last of its fields; ``None`` for the SLM.
+        fields: By path.
+    """
+
+    value: Any
+    json: Any
+    confidence: float | None
+    outside: float | None
+    served_by: Literal["slm", "llm", "both"]
+    rung: int | None
+    fields: Mapping[str, FieldOutcome]
 
 
 @dataclass(slots=True)
@@ -44,62 +67,56 @@ class Assembly(Generic[R]):
         """Add a model call that ended."""
         self.calls.append((began, call))
 
-    def accepted(self, attempt: Attempt) -> Outcome[R]:
+    def accepted(self, draft: Attempt) -> Outcome[R]:
         """The SLM's answer was sure enough."""
-        scored = attempt.score or Score(None, None)
-        return self._outcome(
-            value=attempt.value,
-            confidence=scored.confidence,
-            outside=scored.outside,
-            served_by="slm",
-            fields=_field_outcomes(scored, "slm"),
-            choices=_choices(attempt),
-        )
+        return self._outcome(choices=_choices(draft), **_served(standing(draft)))
 
-    def by_llm(self, attempt: Attempt, decision: Decision, draft: Attempt | None) -> Outcome[R]:
-        """The LLM answered in the SLM's place."""
-        scored = attempt.score or Score(None, None)
-        return self._escalated(
-            decision,
-            draft,
-            value=attempt.value,
-            confidence=scored.confidence,
-            outside=scored.outside,
-            served_by="llm",
-            fields=_field_outcomes(scored, "llm"),
-        )
+    def escalated(
+        self,
+        answer: Standing,
+        decision: Decision,
+        draft: Attempt | None,
+        *,
+        error: HetagentError | None,
+    ) -> Outcome[R]:
+        """An answer that was served although the SLM's was not accepted.
+
+        Args:
+            answer: What is served.
+            decision: About the SLM's answer.
+            draft: The SLM's answer.
+            error: The last one met on the way.
+        """
+        return self._escalated(decision, draft, error=error, **_served(answer))
 
     def merged(
-        self,
-        answers: Sequence[tuple[FieldQuestion, Attempt]],
-        decision: Decision,
-        *,
-        draft: Attempt,
-    ) -> Outcome[R] | None:
-        """The SLM's draft with the LLM's fields; ``None`` where together they are not valid."""
-        merged = draft.json
+        self, answers: Sequence[tuple[FieldQuestion, Attempt]], known: Standing, *, rung: int
+    ) -> Standing | None:
+        """An answer with fields of an LLM's; ``None`` where together they are not valid."""
+        data = known.json
         given: dict[str, FieldOutcome] = {}
         for question, attempt in answers:
-            merged = question.merge(merged, attempt.json)
+            data = question.merge(data, attempt.json)
             given |= _field_outcomes(attempt.score, "llm")
         try:
-            value = self.skill.output.parse_json(merged)
+            value = self.skill.output.parse_json(data)
         except OutputError:
             return None
-        drafted = _field_outcomes(draft.score, "slm")
         asked = [question for question, _ in answers]
-        kept = {p: one for p, one in drafted.items() if not any(q.covers(p) for q in asked)}
+        kept = {p: one for p, one in known.fields.items() if not any(q.covers(p) for q in asked)}
         fields = kept | given
-        # In the order of the draft, as far as it has them.
+        # In the order of the answer they are put into, as far as it has them.
         fields = {
-            path: fields[path] for path in dict.fromkeys([*drafted, *given]) if path in fields
+            path: fields[path] for path in dict.fromkeys([*known.fields, *given]) if path in fields
         }
-        return self._escalated(
-            decision,
-            draft,
+        by_slm = any(one.served_by == "slm" for one in kept.values())
+        return Standing(
             value=value,
+            json=data,
             confidence=_product(fields),
-            served_by="both" if kept else "llm",
+            outside=None,
+            served_by="both" if by_slm else "llm",
+            rung=rung,
             fields=fields,
         )
 
@@ -113,10 +130,7 @@ class Assembly(Generic[R]):
 
     def _escalated(self, decision: Decision, draft: Attempt | None, **facts: Any) -> Outcome[R]:
         return self._outcome(
-            reason=decision.reason,
-            choices=_choices(draft),
-            draft=_draft(draft),
-            **{"error": draft.error if draft is not None else None, **facts},
+            reason=decision.reason, choices=_choices(draft), draft=_draft(draft), **facts
         )
 
     def _outcome(self, **facts: Any) -> Outcome[R]:
@@ -127,6 +141,21 @@ class Assembly(Generic[R]):
             calls=tuple(call for _, call in sorted(self.calls, key=lambda one: one[0])),
             **facts,
         )
+
+
+def standing(attempt: Attempt, *, rung: int | None = None) -> Standing:
+    """The valid answer that one model gave: the SLM, or the LLM of a rung."""
+    scored = attempt.score or Score(None, None)
+    by: Literal["slm", "llm"] = "slm" if rung is None else "llm"
+    return Standing(
+        value=attempt.value,
+        json=attempt.json,
+        confidence=scored.confidence,
+        outside=scored.outside,
+        served_by=by,
+        rung=rung,
+        fields=_field_outcomes(scored, by),
+    )
 
 
 def nothing(skill: Skill[Any, R], reason: Reason, error: HetagentError | None) -> Outcome[R]:
@@ -144,6 +173,17 @@ def nothing(skill: Skill[Any, R], reason: Reason, error: HetagentError | None) -
         )
         span.end(outcome)
     return outcome
+
+
+def _served(answer: Standing) -> dict[str, Any]:
+    return {
+        "value": answer.value,
+        "confidence": answer.confidence,
+        "outside": answer.outside,
+        "served_by": answer.served_by,
+        "rung": answer.rung,
+        "fields": answer.fields,
+    }
 
 
 def _product(fields: Mapping[str, FieldOutcome]) -> float | None:

@@ -27,7 +27,7 @@ class Attempt:
     """What one model call gave: a scored value, or why there is none.
 
     Attributes:
-        call: The call, as outcomes report it.
+        call: The call, as outcomes report it; ``None`` where the model was not called at all.
         text: The answer as decoded; empty where there is none.
         value: It as a value of the output type.
         json: It as JSON data.
@@ -37,7 +37,7 @@ class Attempt:
         error: What went wrong.
     """
 
-    call: Call
+    call: Call | None
     text: str = ""
     value: Any = None
     json: Any = None

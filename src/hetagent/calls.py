@@ -8,15 +8,15 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Literal, TypeAlias
 
 from hetagent import telemetry
+from hetagent.admission import Permit
 from hetagent.assembly import Assembly
 from hetagent.attempt import Attempt, checked, explain, read
 from hetagent.errors import ModelError
 from hetagent.models.base import Completion, Model, Request, StreamingModel, Token
 from hetagent.outcome import Call, Usage
 
-__all__ = ["Listen", "Role", "ask"]
+__all__ = ["Listen", "ask"]
 
-Role = Literal["slm", "llm"]
 Listen: TypeAlias = Callable[[Token], bool]
 """Told each token as it is written; returns whether the rest of the answer is still wanted."""
 
@@ -26,55 +26,64 @@ class _Stopped(Exception):  # noqa: N818 - a signal within this module
 
 
 async def ask(
-    role: Role,
     model: Model,
     run: Assembly[Any],
     request: Request,
     *,
-    timeout: float | None,
+    permit: Permit,
     listen: Listen | None = None,
 ) -> Attempt:
     """Call a model.
 
     Args:
-        role: What it is asked as.
         model: The model.
         run: The outcome it is asked for, which counts the call.
         request: What it is asked.
-        timeout: Seconds it may take; ``None`` for no limit.
+        permit: As what it is asked, and how long it may take.
         listen: Told each token, where the model tells them. An answer it stops has the reason
             ``low_confidence`` and no score.
     """
     began = time.perf_counter()
     written: list[Token] = []
-    with telemetry.call_span(role, model.name, request) as span:
+
+    def note(name: str, usage: Usage, **facts: Any) -> Call:
+        seconds = {**facts.pop("seconds", {}), "total": time.perf_counter() - began}
+        role: Literal["slm", "llm"] = "slm" if permit.rung is None else "llm"
+        call = Call(role, name, usage, seconds, rung=permit.rung, **facts)
+        run.note(call, began=began)
+        return call
+
+    limit = asyncio.timeout(permit.timeout)
+    with telemetry.call_span(model.name, request, rung=permit.rung) as span:
         try:
-            async with asyncio.timeout(timeout):
+            async with limit:
                 completion = await _complete(model, request, listen, written)
             checked(completion, request)
         except _Stopped:
             span.stopped(len(written))
-            call = Call(role, model.name, Usage(completion_tokens=len(written)), _timed(began))
-            run.note(call, began=began)
+            call = note(model.name, Usage(completion_tokens=len(written)))
             text = b"".join(token.text for token in written).decode("utf-8", errors="replace")
             return Attempt(call, text=text, reason="low_confidence")
         except asyncio.CancelledError:
             given_up = ModelError("The call was given up before its answer came.")
             span.failed(given_up)
-            unknown = Usage(completion_tokens=len(written), cost_usd=None)
-            run.note(Call(role, model.name, unknown, _timed(began), error=given_up), began=began)
+            note(model.name, permit.lost(len(written)), error=given_up)
             raise
         except Exception as error:
-            problem, reason = explain(error, model, limit=timeout)
+            problem, reason = explain(error, model, limit=permit.timeout)
+            if limit.expired() and permit.late is not None:
+                problem, reason = permit.late, "budget"
             span.failed(problem)
-            usage = problem.usage or Usage()
-            call = Call(role, model.name, usage, _timed(began), problem.attempts, problem)
-            run.note(call, began=began)
+            usage = permit.lost(len(written)) if limit.expired() else problem.usage or Usage()
+            call = note(model.name, usage, attempts=problem.attempts, error=problem)
             return Attempt(call, reason=reason, error=problem)
         span.answered(completion)
-    seconds = {**completion.seconds, **_timed(began)}
-    call = Call(role, completion.model, completion.usage, seconds, completion.attempts)
-    run.note(call, began=began)
+    call = note(
+        completion.model,
+        completion.usage,
+        seconds=completion.seconds,
+        attempts=completion.attempts,
+    )
     return read(completion, request, call)
 
 
@@ -104,7 +113,3 @@ async def _close(stream: AsyncIterator[Any]) -> None:
     close = getattr(stream, "aclose", None)  # generators have it, iterators need not
     if close is not None:
         await close()
-
-
-def _timed(began: float) -> dict[str, float]:
-    return {"total": time.perf_counter() - began}

@@ -15,6 +15,7 @@ To catch several kinds, catch what they have in common:
     │   ├── BackendError          the installed llama.cpp cannot run on this machine
     │   ├── ConstraintError       a constraint that cannot be compiled or cannot act
     │   ├── ModelTimeoutError     a model that gave no answer in time
+    │   ├── ModelDownError        a model that failed so often that it is left alone for a while
     │   └── ProviderError         a remote provider refused or failed
     │       ├── CredentialsError  the key is missing or was refused
     │       ├── RateLimitError    the provider asks to slow down
@@ -23,18 +24,20 @@ To catch several kinds, catch what they have in common:
     ├── CertificateError          a certificate or calibrator cannot be made, read or trusted
     │   └── StaleCertificate      what a certificate was made for is not what runs now
     ├── NoAnswerError             neither the SLM nor the LLM gave an acceptable answer
+    ├── BudgetError               a model call that the budget has no money or time for
     └── MissingExtraError         an optional dependency is not installed
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from hetagent.outcome import Outcome, Usage
 
 __all__ = [
     "BackendError",
+    "BudgetError",
     "CertificateError",
     "ChecksumError",
     "ConnectError",
@@ -45,6 +48,7 @@ __all__ = [
     "InputError",
     "InputTooLongError",
     "MissingExtraError",
+    "ModelDownError",
     "ModelError",
     "ModelFileError",
     "ModelTimeoutError",
@@ -155,6 +159,20 @@ class ModelTimeoutError(ModelError):
     retryable = True
 
 
+class ModelDownError(ModelError):
+    """A model that failed so often in a row that it is left alone for a while.
+
+    Attributes:
+        seconds: How long it is left alone yet.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, *, seconds: float = 0.0, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.seconds = seconds
+
+
 class ProviderError(ModelError):
     """A remote provider refused or failed.
 
@@ -230,6 +248,36 @@ class NoAnswerError(HetagentError):
     def __init__(self, message: str, *, outcome: Outcome[Any], hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.outcome = outcome
+
+
+class BudgetError(HetagentError):
+    """A model call that the budget has no money or time for.
+
+    Attributes:
+        cap: What is used up: the cap of this ``"call"`` of a skill, of the ``"scope"`` around it,
+            or of a time ``"window"``.
+        limit: The cap, in US dollars, seconds or calls of LLMs.
+        spent: What of it is spent, in the same unit.
+        at_cap: What is to be done then.
+        outcome: What was tried, where this was raised.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        cap: Literal["call", "scope", "window"],
+        limit: float,
+        spent: float,
+        at_cap: Literal["abstain", "degrade", "raise"] = "abstain",
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.cap = cap
+        self.limit = limit
+        self.spent = spent
+        self.at_cap = at_cap
+        self.outcome: Outcome[Any] | None = None
 
 
 class MissingExtraError(HetagentError, ImportError):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
+from hetagent.breaker import Breaker
+from hetagent.budget import Budget
 from hetagent.errors import SkillError
+from hetagent.models.base import Model, as_model
 from hetagent.policy import Policy, Threshold
 
-__all__ = ["Options", "as_policy"]
+__all__ = ["Options", "as_ladder", "as_policy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,8 @@ class Options:
     timeout: float | None
     concurrency: int
     progress: bool | None
+    budget: Budget | None = None
+    breaker: Breaker | None = field(default_factory=Breaker)
 
     def __post_init__(self) -> None:
         limit = self.timeout
@@ -37,12 +43,38 @@ class Options:
                 isinstance(self.concurrency, int) and self.concurrency >= 1,
                 "a whole number of at least 1",
             ),
+            "budget": (
+                self.budget is None or isinstance(self.budget, Budget),
+                "Budget(usd_per_call=...) or the like, or None",
+            ),
+            "breaker": (
+                self.breaker is None or isinstance(self.breaker, Breaker),
+                "Breaker(failures=..., pause=...), or None for none",
+            ),
         }
         for name, (fine, allowed) in checks.items():
             if not fine:
                 raise SkillError(
                     f"{name} is {getattr(self, name)!r}.", hint=f"It must be {allowed}."
                 )
+
+
+def as_ladder(llm: Model | Sequence[Model] | None) -> tuple[Model, ...]:
+    """The LLMs in the order in which they are asked.
+
+    Raises:
+        SkillError: One of them is not a model.
+    """
+    given: Any = llm
+    if given is None:
+        return ()
+    if isinstance(given, list | tuple):
+        for index, one in enumerate(given):
+            if one is None:
+                raise SkillError(f"llm[{index}] is None.", hint="Give models only.")
+            as_model(one, f"llm[{index}]")
+        return tuple(given)
+    return (as_model(given, "llm"),)
 
 
 def as_policy(policy: Policy | float) -> Policy:

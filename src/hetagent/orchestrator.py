@@ -1,4 +1,4 @@
-"""The one stateful object at run time: the models, the options, and the ways to run a skill.
+"""The one stateful object at run time: models, options, spending, and the ways to run a skill.
 
 All of these ways are one code path, `hetagent.serving`; the synchronous ones wait for the
 asynchronous ones in a background thread.
@@ -9,17 +9,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from contextvars import Token as ContextToken
 from types import EllipsisType
 from typing import Any, Literal, ParamSpec, Self, TypeVar
 
 from hetagent import portal, telemetry
+from hetagent.admission import Admission, Scope, scope
 from hetagent.assembly import Assembly, nothing
-from hetagent.errors import InputError, SkillError
+from hetagent.breaker import Breaker
+from hetagent.budget import AtCap, Budget, Spent, check_caps
+from hetagent.errors import BudgetError, InputError, SkillError
 from hetagent.field_stream import AsyncFieldStream, FieldStream
 from hetagent.models.base import Model, Request, as_model
-from hetagent.options import Options, as_policy
+from hetagent.options import Options, as_ladder, as_policy
 from hetagent.outcome import Outcome
 from hetagent.policy import Policy
 from hetagent.progress import Progress
@@ -44,13 +48,21 @@ class Orchestrator:
 
     Args:
         slm: The small model, asked first; a skill may have one of its own.
-        llm: The model to escalate to; ``None`` for none.
+        llm: The model to escalate to; several are a ladder, asked one after the other; ``None``
+            for none.
         policy: Decides what is sure enough; a number stands for ``Threshold(number)``.
         escalate: ``"whole"`` has the LLM answer anew; ``"fields"`` asks it only for a record's
             weak fields, with the others given as known.
         timeout: Seconds one model call may take; ``None`` for no limit of ours.
         concurrency: How many inputs `map` has under way at once.
         progress: Whether `map` shows a progress bar; ``None``: on a terminal.
+        budget: Caps on what model calls cost and take; ``None`` for none.
+        breaker: When an LLM that fails is left alone for a while; ``None`` for never.
+
+    Attributes:
+        slm: The small model, or ``None``.
+        llm: The first LLM, or ``None``.
+        llms: All LLMs, in the order in which they are asked.
 
     Raises:
         SkillError: An option is out of range.
@@ -60,16 +72,31 @@ class Orchestrator:
         self,
         slm: Model | None = None,
         *,
-        llm: Model | None = None,
+        llm: Model | Sequence[Model] | None = None,
         policy: Policy | float = 0.9,
         escalate: Literal["whole", "fields"] = "whole",
         timeout: float | None = None,
         concurrency: int = 16,
         progress: bool | None = None,
+        budget: Budget | None = None,
+        breaker: Breaker | None = Breaker(),  # noqa: B008 - it is frozen
     ) -> None:
-        self.slm = as_model(slm, "slm")
-        self.llm = as_model(llm, "llm")
-        self._options = Options(as_policy(policy), escalate, timeout, concurrency, progress)
+        self.slm: Model | None = as_model(slm, "slm")
+        self.llms: tuple[Model, ...] = as_ladder(llm)
+        self._options = Options(
+            as_policy(policy), escalate, timeout, concurrency, progress, budget, breaker
+        )
+        self._admission = Admission()
+
+    @property
+    def llm(self) -> Model | None:
+        """The first LLM, or ``None``."""
+        return self.llms[0] if self.llms else None
+
+    @property
+    def spent(self) -> Spent:
+        """What was spent so far, by this orchestrator and those made of it by `with_options`."""
+        return self._admission.spent(self._options.budget)
 
     def with_options(
         self,
@@ -79,18 +106,57 @@ class Orchestrator:
         timeout: float | EllipsisType | None = ...,
         concurrency: int | None = None,
         progress: bool | EllipsisType | None = ...,
+        budget: Budget | EllipsisType | None = ...,
+        breaker: Breaker | EllipsisType | None = ...,
     ) -> Orchestrator:
-        """The same models under other options; those that are not given stay as they are."""
+        """The same models under other options; those that are not given stay as they are.
+
+        What was spent counts for both.
+        """
         old = self._options
-        other = Orchestrator(self.slm, llm=self.llm)
+        other = Orchestrator(self.slm, llm=self.llms)
+        other._admission = self._admission
         other._options = Options(
             old.policy if policy is None else as_policy(policy),
             old.escalate if escalate is None else escalate,
             old.timeout if isinstance(timeout, EllipsisType) else timeout,
             old.concurrency if concurrency is None else concurrency,
             old.progress if isinstance(progress, EllipsisType) else progress,
+            old.budget if isinstance(budget, EllipsisType) else budget,
+            old.breaker if isinstance(breaker, EllipsisType) else breaker,
         )
         return other
+
+    def spending(
+        self,
+        *,
+        usd: float | None = None,
+        seconds: float | None = None,
+        llm_calls: int | None = None,
+        at_cap: AtCap | None = None,
+    ) -> AbstractContextManager[Scope]:
+        """Caps on all model calls made inside of a ``with``, whichever orchestrator makes them.
+
+        They hold beside the budget and beside scopes further out, in this thread or task and what
+        it starts; a new thread needs its own.
+
+        Args:
+            usd: US dollars they may cost.
+            seconds: Seconds they may take, from now on.
+            llm_calls: How often LLMs may be called.
+            at_cap: What is done where one of these is reached; by default what the budget says.
+
+        Raises:
+            SkillError: A cap is out of range.
+        """
+        check_caps({"usd": usd, "seconds": seconds, "llm_calls": llm_calls}, at_cap)
+        return scope(
+            usd=usd,
+            seconds=seconds,
+            llm_calls=llm_calls,
+            at_cap=at_cap,
+            clock=self._admission.clock,
+        )
 
     def run(self, skill: Skill[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Outcome[R]:
         """Run a skill once.
@@ -101,6 +167,7 @@ class Orchestrator:
         Raises:
             InputError: An input cannot be given to any model.
             SkillError: The arguments do not fit, or there is no model at all.
+            BudgetError: A cap is reached, and the budget says to raise.
         """
         return portal.call(self.arun(skill, *args, **kwargs))
 
@@ -223,7 +290,12 @@ class Orchestrator:
             request = skill.request(*args, **kwargs)
         except (InputError, SkillError) as error:
             return nothing(skill, "invalid_input", error)
-        return await self._serve(skill, request)
+        try:
+            return await self._serve(skill, request)
+        except BudgetError as error:
+            if error.outcome is None:
+                raise
+            return error.outcome
 
     async def _serve(
         self, skill: Skill[Any, R], request: Request, tell: Tell | None = None
@@ -233,18 +305,24 @@ class Orchestrator:
             serving = Serving(
                 Assembly(skill, request, span.trace_id),
                 slm=skill.model or self.slm,
-                llm=self.llm,
+                llms=self.llms,
                 options=self._options,
+                allowance=self._admission.allowance(self._options, skill.name),
                 tell=tell,
             )
-            outcome = await serving.outcome()
+            try:
+                outcome = await serving.outcome()
+            except BudgetError as error:
+                if error.outcome is not None:
+                    span.end(error.outcome)
+                raise
             span.end(outcome)
             return outcome
 
     def _require_models(self, skill: Skill[Any, Any]) -> None:
         if not isinstance(skill, Skill):
             raise SkillError(f"{skill!r} is not a skill.", hint="Decorate it with @skill.")
-        if self.slm is None and self.llm is None and skill.model is None:
+        if self.slm is None and not self.llms and skill.model is None:
             raise SkillError(
                 "The orchestrator has no model.",
                 hint='Give it one: Orchestrator(slm=LlamaCpp("smollm2-135m-instruct")).',

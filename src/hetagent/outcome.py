@@ -28,8 +28,9 @@ Reason = Literal[
     "no_confidence",
     "policy",
     "cancelled",
+    "budget",
 ]
-"""Why the SLM's answer was not accepted."""
+"""Why the SLM's answer was not accepted, or, with ``budget``, why nobody else was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ class Call:
         seconds: Time by stage, in seconds; ``total`` is the whole call.
         attempts: Tries it took, retries and repairs included.
         error: Why it gave no answer, or ``None``.
+        rung: Index of the LLM; ``None`` for the SLM.
     """
 
     role: Literal["slm", "llm"]
@@ -96,6 +98,7 @@ class Call:
     seconds: Mapping[str, float]
     attempts: int = 1
     error: HetagentError | None = None
+    rung: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,8 @@ class Outcome(Generic[R]):
         calls: Every model call made, in the order they began.
         seconds: Wall-clock time of the whole run, in seconds.
         trace_id: 32 hexadecimal digits, the OpenTelemetry trace id where a span is active.
+        rung: Index of the LLM that gave the value, or the last of its fields; ``None`` where no
+            LLM did.
     """
 
     skill: str
@@ -151,6 +156,7 @@ class Outcome(Generic[R]):
     draft: Draft | None = None
     error: HetagentError | None = None
     calls: tuple[Call, ...] = ()
+    rung: int | None = None
 
     @property
     def usage(self) -> Usage:
@@ -187,6 +193,7 @@ class Outcome(Generic[R]):
             "confidence": self.confidence,
             "outside": self.outside,
             "served_by": self.served_by,
+            "rung": self.rung,
             "reason": self.reason,
             "fields": {path: asdict(one) for path, one in self.fields.items()},
             "choices": None if self.choices is None else dict(self.choices),

@@ -11,7 +11,7 @@ from typing import Literal, Protocol, runtime_checkable
 from hetagent.errors import SkillError
 from hetagent.outcome import Reason
 
-__all__ = ["Decision", "EarlyPolicy", "Policy", "Scored", "Threshold"]
+__all__ = ["Decision", "EarlyPolicy", "Policy", "RungPolicy", "Scored", "Threshold"]
 
 _INDEX = re.compile(r"\[\d+\]")
 _LAST_STEP = re.compile(r"(?:^|\.)[^.\[\]]*$|\[\]$")
@@ -19,17 +19,20 @@ _LAST_STEP = re.compile(r"(?:^|\.)[^.\[\]]*$|\[\]$")
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """The SLM's answer, as a policy sees it.
+    """An answer, as a policy sees it: the SLM's, or that of a rung.
 
     Attributes:
         skill: Name of the skill.
         confidence: Of the whole value, in [0, 1].
         fields: By path, in [0, 1]; empty for a bare value.
+        agrees: Of a rung's answer: whether it is the SLM's draft again, compared as JSON data;
+            ``None`` where there is no valid draft, and of the SLM's own answer.
     """
 
     skill: str
     confidence: float
     fields: Mapping[str, float] = field(default_factory=dict)
+    agrees: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +43,14 @@ class Decision:
         action: ``"accept"`` it, ``"escalate"`` to the LLM, or ``"abstain"`` from any answer.
         reason: Why it is not accepted; ``None`` where it is.
         fields: Paths of the fields that are not sure enough.
+        rung: Index of the LLM to escalate to, where there are several. Beyond the last there is
+            nobody to ask; about a rung's answer it means at least the next rung.
     """
 
     action: Literal["accept", "escalate", "abstain"]
     reason: Reason | None = None
     fields: tuple[str, ...] = ()
+    rung: int = 0
 
 
 @runtime_checkable
@@ -72,6 +78,25 @@ class EarlyPolicy(Policy, Protocol):
         Returns:
             ``None`` where the answer may yet be accepted. Otherwise what is certain whatever
             follows: `decide` will not accept, and will name these fields, maybe with others.
+        """
+
+
+@runtime_checkable
+class RungPolicy(Policy, Protocol):
+    """A policy that also decides about the answers of the LLMs.
+
+    Without it a rung's valid answer is accepted.
+    """
+
+    def decide_rung(self, scored: Scored, *, rung: int) -> Decision:
+        """Decide about one valid answer of an LLM, that of the last rung included.
+
+        Args:
+            scored: The answer; its confidence is 0 where the LLM reports no probabilities.
+            rung: Index of that LLM.
+
+        Returns:
+            What to do. To escalate beyond the last rung is to abstain.
         """
 
 

@@ -1,5 +1,6 @@
-"""The one path from a request to an outcome: ask the SLM, score, decide, ask the LLM, report.
+"""The one path from a request to an outcome: ask the SLM, score, decide, ask the LLMs, report.
 
+The LLMs are a ladder: one is asked after the other until an answer is accepted or nobody is left.
 With somebody to tell, fields are told as soon as they are complete, and decided about then: the LLM
 is asked for a weak field while the SLM writes on. Without, everything is decided at the end. Both
 go through the same steps.
@@ -13,21 +14,24 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from hetagent.assembly import Assembly, field_outcome
+from hetagent.admission import Allowance
+from hetagent.assembly import Assembly, Standing, field_outcome, standing
 from hetagent.attempt import Attempt
-from hetagent.calls import Listen, Role, ask
+from hetagent.calls import Listen, ask
 from hetagent.confidence import FieldScore, Score
+from hetagent.errors import BudgetError, HetagentError, ModelDownError
 from hetagent.escalation import FieldQuestion, field_question
 from hetagent.models.base import Model, Request, Token
 from hetagent.options import Options
 from hetagent.outcome import FieldOutcome, Outcome, Reason
-from hetagent.policy import Decision, EarlyPolicy, Scored
+from hetagent.policy import Decision, EarlyPolicy, RungPolicy, Scored
 from hetagent.streaming import FieldReader
 
 __all__ = ["Serving", "Tell"]
 
 R = TypeVar("R")
-_DOWN: tuple[Reason, ...] = ("model_error", "timeout")
+# A model that was not reached for one of these is not asked again for the same outcome.
+_DOWN: tuple[Reason, ...] = ("model_error", "timeout", "budget")
 Tell: TypeAlias = Callable[[str, FieldOutcome], None]
 
 
@@ -37,8 +41,9 @@ class Serving(Generic[R]):
     Args:
         run: The outcome in the making.
         slm: The model asked first.
-        llm: The model to escalate to.
+        llms: The models to escalate to, in order.
         options: How.
+        allowance: What it may spend, and which models may be called.
         tell: Told each field, with its path, as soon as it is complete, and again where that
             changes; at the end it has been told all fields as they are in the outcome.
     """
@@ -48,21 +53,27 @@ class Serving(Generic[R]):
         run: Assembly[R],
         *,
         slm: Model | None,
-        llm: Model | None,
+        llms: tuple[Model, ...],
         options: Options,
+        allowance: Allowance,
         tell: Tell | None = None,
     ) -> None:
         self._run = run
         self._slm = slm
-        self._llm = llm
+        self._llms = llms
         self._options = options
+        self._allowance = allowance
         self._tell = tell
         self._told: dict[str, FieldOutcome] = {}
+        # What the LLM of one rung is being asked for.
         self._questions: list[tuple[FieldQuestion, asyncio.Task[Attempt]]] = []
+        self._asked_rung = 0
         # Once the SLM's answer is certain not to be accepted, its fields are not told any more.
         self._refused = False
         policy = options.policy
         self._early = policy if tell is not None and isinstance(policy, EarlyPolicy) else None
+        # Where an LLM's answer is judged too, its fields are told only once it is accepted.
+        self._judge = policy if isinstance(policy, RungPolicy) else None
         self._failure: Exception | None = None
         # Questions belong to the span of the run, wherever they are asked from.
         self._context = contextvars.copy_context()
@@ -84,7 +95,7 @@ class Serving(Generic[R]):
     async def _outcome(self) -> Outcome[R]:
         if self._slm is None or not self._options.policy.asks_slm(self._run.skill.name):
             return await self._escalate(Decision("escalate", "policy"), None)
-        draft = await self._ask("slm", self._slm, self._run.request)
+        draft = await self._ask(self._slm, self._run.request)
         decision = self._decide(draft)
         if decision.action == "accept":
             await self._withdraw()
@@ -104,39 +115,90 @@ class Serving(Generic[R]):
         return Scored(self._run.skill.name, score.confidence or 0.0, fields)
 
     async def _escalate(self, decision: Decision, draft: Attempt | None) -> Outcome[R]:
-        """Ask the LLM, for the weak fields where that is wanted and can be, or else for all."""
-        if self._llm is None or decision.action == "abstain":
+        """Climb the ladder until an answer is accepted, or nobody is left to ask."""
+        best = standing(draft) if draft is not None and draft.valid else None
+        error = draft.error if draft is not None else None
+        # What the budget refused, if it refused anything.
+        refusal = _refusal(draft)
+        latest, rung = decision, max(decision.rung, 0)
+        while latest.action == "escalate" and rung < len(self._llms):
+            found = await self._ask_rung(rung, latest, best)
+            if isinstance(found, Attempt):
+                # An unreachable rung is passed over; what the next has to give is still the same.
+                error, refusal = found.error, _refusal(found) or refusal
+                rung += 1
+                continue
+            latest = self._decide_rung(found, draft, rung)
+            if latest.action == "accept":
+                return self._run.escalated(found, decision, draft, error=error)
+            best, rung = found, max(latest.rung, rung + 1)
+        await self._withdraw()
+        if refusal is not None and latest.action != "abstain":
+            return self._at_the_cap(refusal, decision, draft, best)
+        return self._run.unserved(decision, draft, error)
+
+    def _decide_rung(self, found: Standing, draft: Attempt | None, rung: int) -> Decision:
+        if self._judge is None:
+            return Decision("accept")
+        agrees = found.json == draft.json if draft is not None and draft.valid else None
+        fields = {path: one.confidence or 0.0 for path, one in found.fields.items()}
+        scored = Scored(self._run.skill.name, found.confidence or 0.0, fields, agrees=agrees)
+        return self._judge.decide_rung(scored, rung=rung)
+
+    def _at_the_cap(
+        self,
+        refusal: BudgetError,
+        decision: Decision,
+        draft: Attempt | None,
+        best: Standing | None,
+    ) -> Outcome[R]:
+        """What is done where the budget refused what was needed."""
+        ended = replace(decision, reason="budget")
+        if refusal.at_cap == "degrade" and best is not None:
+            return self._run.escalated(best, ended, draft, error=refusal)
+        outcome = self._run.unserved(ended, draft, refusal)
+        if refusal.at_cap == "raise":
+            refusal.outcome = outcome
+            raise refusal
+        return outcome
+
+    async def _ask_rung(
+        self, rung: int, decision: Decision, known: Standing | None
+    ) -> Standing | Attempt:
+        """Ask an LLM, for the weak fields where that is wanted and can be, or else for all.
+
+        Returns:
+            An answer that stands, or the attempt that failed.
+        """
+        if rung != self._asked_rung:
             await self._withdraw()
-            return self._run.unserved(decision, draft, draft.error if draft else None)
-        if draft is not None and self._ask_for_the_rest(decision, draft):
+        if known is not None and self._ask_for_the_rest(rung, decision, known):
             answers = [(question, await task) for question, task in self._questions]
             failed = [answer for _, answer in answers if not answer.valid]
-            merged = None if failed else self._run.merged(answers, decision, draft=draft)
+            merged = None if failed else self._run.merged(answers, known, rung=rung)
             if merged is not None:
                 return merged
             # An LLM that is down will not be up a moment later; one that erred is asked for all.
             for answer in failed:
                 if answer.reason in _DOWN:
-                    return self._run.unserved(decision, draft, answer.error)
+                    return answer
         await self._withdraw()
-        answer = await self._ask("llm", self._llm, self._run.request)
-        if not answer.valid:
-            return self._run.unserved(decision, draft, answer.error)
-        return self._run.by_llm(answer, decision, draft)
+        answer = await self._ask(self._llms[rung], self._run.request, rung=rung)
+        return standing(answer, rung=rung) if answer.valid else answer
 
-    def _ask_for_the_rest(self, decision: Decision, draft: Attempt) -> bool:
+    def _ask_for_the_rest(self, rung: int, decision: Decision, known: Standing) -> bool:
         """Ask the LLM for those weak fields it was not asked for while the SLM wrote.
 
         Returns:
             Whether weak fields are all that it is to be asked for.
         """
-        if self._options.escalate != "fields" or not draft.valid:
+        if self._options.escalate != "fields":
             return False
         others = decision.fields if self._questions else None
         rest = self._not_asked_for(decision.fields)
         if self._questions and (not rest or self._llm_is_down()):
             return True
-        return self._ask_for(rest, draft.json, others=others)
+        return self._ask_for(rung, rest, known.json, others=others)
 
     def _llm_is_down(self) -> bool:
         ended = (task for _, task in self._questions if task.done() and not task.cancelled())
@@ -145,8 +207,10 @@ class Serving(Generic[R]):
     def _not_asked_for(self, paths: Iterable[str]) -> list[str]:
         return [path for path in paths if not any(q.covers(path) for q, _ in self._questions)]
 
-    def _ask_for(self, weak: list[str], draft: Any, *, others: Iterable[str] | None) -> bool:
-        """Begin to ask the LLM for some fields; whether that can be."""
+    def _ask_for(
+        self, rung: int, weak: list[str], draft: Any, *, others: Iterable[str] | None
+    ) -> bool:
+        """Begin to ask the LLM of a rung for some fields; whether that can be."""
         question = field_question(
             self._run.request,
             instructions=self._run.skill.instructions,
@@ -154,16 +218,17 @@ class Serving(Generic[R]):
             weak=weak,
             others=others,
         )
-        if question is None or self._llm is None:
+        if question is None:
             return False
-        answer = self._fields_by_llm(self._llm, question.request)
+        self._asked_rung = rung
+        answer = self._fields_by_llm(rung, question.request)
         task = asyncio.get_running_loop().create_task(answer, context=self._context.copy())
         self._questions.append((question, task))
         return True
 
-    async def _fields_by_llm(self, llm: Model, request: Request) -> Attempt:
-        attempt = await self._ask("llm", llm, request)
-        if attempt.valid and attempt.score is not None:
+    async def _fields_by_llm(self, rung: int, request: Request) -> Attempt:
+        attempt = await self._ask(self._llms[rung], request, rung=rung)
+        if attempt.valid and attempt.score is not None and self._judge is None:
             for path, one in attempt.score.fields.items():
                 self._say(path, field_outcome(one, "llm"))
         return attempt
@@ -171,23 +236,33 @@ class Serving(Generic[R]):
     async def _withdraw(self) -> None:
         """Stop what was asked and is not wanted any more."""
         tasks = [task for _, task in self._questions]
+        self._questions = []
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _ask(self, role: Role, model: Model, request: Request) -> Attempt:
+    async def _ask(self, model: Model, request: Request, *, rung: int | None = None) -> Attempt:
+        """Call a model, where the budget and its breaker let it be called."""
         reader = FieldReader() if self._tell and request.output.form == "json" else None
-        listen = self._listener(role, reader) if reader else None
-        attempt = await ask(
-            role, model, self._run, request, timeout=self._options.timeout, listen=listen
-        )
+        if rung is not None and self._judge is not None:
+            reader = None
+        listen = self._listener(rung, reader) if reader else None
+        try:
+            permit = await self._allowance.admit(model, request, rung=rung)
+        except (BudgetError, ModelDownError) as error:
+            return _not_called(error)
+        attempt: Attempt | None = None
+        try:
+            attempt = await ask(model, self._run, request, permit=permit, listen=listen)
+        finally:
+            permit.settle(attempt)
         if self._failure is not None:
             raise self._failure
         if reader is not None and attempt.reason == "low_confidence":
             return replace(attempt, score=reader.score)
         return attempt
 
-    def _listener(self, role: Role, reader: FieldReader) -> Listen:
+    def _listener(self, rung: int | None, reader: FieldReader) -> Listen:
         def listen(token: Token) -> bool:
             try:
                 return all(tell(path, one, reader) for path, one in reader.feed(token))
@@ -195,7 +270,7 @@ class Serving(Generic[R]):
                 self._failure = error  # of the policy, not of the model
                 return False
 
-        tell = self._slm_field if role == "slm" else self._llm_field
+        tell = self._slm_field if rung is None else self._llm_field
         return listen
 
     def _llm_field(self, path: str, scored: FieldScore, _: FieldReader) -> bool:
@@ -209,18 +284,20 @@ class Serving(Generic[R]):
         decision = self._early.decide_early(self._scored(reader.score)) if self._early else None
         weak: tuple[str, ...] = ()
         if decision is not None:
-            escalate = decision.action == "escalate" and self._llm is not None
+            # One LLM is asked for all of them.
+            rung = self._asked_rung if self._questions else max(decision.rung, 0)
+            escalate = decision.action == "escalate" and rung < len(self._llms)
             if not escalate or self._llm_is_down():
                 self._refused = True
-                return True  # nobody takes over: the draft is written to its end
+                return True  # nobody takes over, or not for sure: the draft is written to its end
             if self._options.escalate == "whole":
                 self._refused = True
-                return False
+                return self._allowance.may_degrade
             weak = decision.fields
             new = self._not_asked_for(weak)
-            if new and not self._ask_for(new, reader.partial, others=weak):
+            if new and not self._ask_for(rung, new, reader.partial, others=weak):
                 self._refused = True  # it can only be asked for all
-                return False
+                return self._allowance.may_degrade
         if path not in weak and self._not_asked_for([path]):
             self._say(path, field_outcome(scored, "slm"))
         return True
@@ -229,3 +306,13 @@ class Serving(Generic[R]):
         if self._tell is not None and self._told.get(path) != one:
             self._told[path] = one
             self._tell(path, one)
+
+
+def _not_called(error: BudgetError | ModelDownError) -> Attempt:
+    reason: Reason = "budget" if isinstance(error, BudgetError) else "model_error"
+    return Attempt(None, reason=reason, error=error)
+
+
+def _refusal(attempt: Attempt | None) -> BudgetError | None:
+    error: HetagentError | None = attempt.error if attempt is not None else None
+    return error if isinstance(error, BudgetError) else None

@@ -14,7 +14,7 @@ import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 from hetagent.models.base import Completion, Request
 from hetagent.outcome import Outcome
@@ -43,6 +43,7 @@ class SkillSpan:
             return
         facts = {
             "hetagent.served_by": outcome.served_by,
+            "hetagent.rung": outcome.rung,
             "hetagent.confidence": outcome.confidence,
             "hetagent.reason": outcome.reason,
             "hetagent.cost_usd": outcome.cost_usd,
@@ -101,16 +102,18 @@ def skill_span(skill: str) -> Iterator[SkillSpan]:
 
 
 @contextmanager
-def call_span(role: Literal["slm", "llm"], model: str, request: Request) -> Iterator[CallSpan]:
-    """A span around one model call."""
+def call_span(model: str, request: Request, *, rung: int | None) -> Iterator[CallSpan]:
+    """A span around one model call: of the SLM, or of the LLM of a rung."""
     facts: dict[str, Any] = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "hetagent",
         "gen_ai.request.model": model,
         "gen_ai.request.max_tokens": request.max_tokens,
         "gen_ai.output.type": "json" if request.output.form == "json" else "text",
-        "hetagent.role": role,
+        "hetagent.role": "slm" if rung is None else "llm",
     }
+    if rung is not None:
+        facts["hetagent.rung"] = rung
     if _captures_content():
         turns = [
             {"role": m.role, "parts": [{"type": "text", "content": m.content}]}

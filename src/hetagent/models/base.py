@@ -20,6 +20,7 @@ __all__ = [
     "IdentifiedModel",
     "Message",
     "Model",
+    "PricedModel",
     "Request",
     "StreamingModel",
     "Token",
@@ -130,6 +131,9 @@ class Model(Protocol):
             ModelError: The model could not be run.
             InputTooLongError: The prompt does not fit the model's context.
             OutputError: The model's answer is not valid, even after repair.
+
+        What was paid for an answer that failed is in the error's ``usage``; without it, nothing is
+        counted.
         """
 
 
@@ -163,6 +167,18 @@ class IdentifiedModel(Model, Protocol):
 
         Raises:
             ModelError: A file cannot be read.
+        """
+
+
+@runtime_checkable
+class PricedModel(Model, Protocol):
+    """A model that can tell beforehand what an answer costs, for budgets."""
+
+    async def price(self, request: Request) -> float | None:
+        """What one answer costs at most: the prompt, and as long an answer as can be.
+
+        Returns:
+            US dollars, without a repair; 0 of a local model, ``None`` where the price is not known.
         """
 
 

@@ -31,7 +31,7 @@ from hetagent.models.provider_errors import (
     unknown_name,
 )
 from hetagent.models.provider_tokens import answer_tokens
-from hetagent.models.provider_usage import reported_usage
+from hetagent.models.provider_usage import Tariff
 from hetagent.models.structured import Form
 from hetagent.outcome import Usage
 
@@ -129,7 +129,7 @@ class LiteLLM:
         self._temperature = temperature
         self._structured = structured
         self._top_logprobs = top_logprobs
-        self._price = price
+        self._tariff = Tariff(name, price)
         self._extra = dict(extra or {})
         self._backoff = backoff
         # What "auto" found out: the form in use, those of single schemas, and forms that worked.
@@ -144,6 +144,21 @@ class LiteLLM:
 
     def __repr__(self) -> str:
         return f"LiteLLM({self._name!r})"
+
+    async def price(self, request: Request) -> float | None:
+        """What one answer costs at most; see `hetagent.models.base.PricedModel`."""
+        if self._tariff.free:
+            return 0.0
+        work = asyncio.run_coroutine_threadsafe(self._most(request), background_loop())
+        return await asyncio.wrap_future(work)
+
+    async def _most(self, request: Request) -> float | None:
+        litellm = import_litellm()
+        try:
+            call = _Call(request, litellm, *self._place(litellm))
+        except HetagentError:
+            return None  # the call itself will say why
+        return self._tariff.most(litellm, self._arguments(call, [], self._forms(call)[0]))
 
     async def complete(self, request: Request) -> Completion:
         """Answer a request; cancelling the task closes the connection.
@@ -305,14 +320,17 @@ class LiteLLM:
         call.attempts += 1
         start = time.perf_counter()
         try:
+            arguments = self._arguments(call, turns, form)
             async with asyncio.timeout(self._timeout):
-                response = await call.litellm.acompletion(**self._arguments(call, turns, form))
+                response = await call.litellm.acompletion(**arguments)
         except Exception as error:
+            failure = translate(error, call.place)
+            call.usage += self._tariff.lost(failure.error)
             # Not chained: what LiteLLM raises may hold the key, which a traceback would show.
-            raise translate(error, call.place) from None
+            raise failure from None
         finally:
             call.seconds += time.perf_counter() - start
-        call.usage += reported_usage(call.litellm, self._name, self._price, response)
+        call.usage += self._tariff.reported(call.litellm, response, arguments)
         if not response.choices:
             raise Failure(no_choices(call.place))
         choice = response.choices[0]

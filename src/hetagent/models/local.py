@@ -103,6 +103,10 @@ class LocalModel(ABC):
             self._worker.submit(_free, self._to_free).result()
             self._worker.shutdown()
 
+    async def price(self, request: Request) -> float | None:
+        """Nothing; see `hetagent.models.base.PricedModel`."""
+        return 0.0
+
     async def complete(self, request: Request) -> Completion:
         """Answer a request; see `hetagent.models.base.Model.complete`."""
         asked = time.perf_counter()
