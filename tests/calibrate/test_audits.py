@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hetagent.calibrate.audits import Audits
 from hetagent.calibrate.drift import DriftMonitor
-from hetagent.errors import InputError, SkillError
+from hetagent.errors import CertificateError, InputError
 
 TRUTHS = st.lists(st.sampled_from([True, True, False]), min_size=1, max_size=60)
 
@@ -67,7 +67,7 @@ def test_the_share_may_change_and_those_drawn_stay_drawn():
     assert audits.verdict("3", True) == "joined"
     assert audits.verdict("13", True) == "volunteered"
     assert audits.status("s").drawn == 10
-    with pytest.raises(SkillError, match="share"):
+    with pytest.raises(InputError, match="share"):
         audits.share = 1.5
 
 
@@ -76,7 +76,7 @@ def test_what_was_not_drawn_is_counted_and_never_tested():
     for trace_id in drawn(audits, 200):
         assert audits.verdict(trace_id, False) == "volunteered"
     status = audits.status("s")
-    assert (status.state, status.drawn, status.errors, status.evidence) == ("holding", 0, 0, 1)
+    assert (status.state, status.drawn, status.errors, status.wealth) == ("holding", 0, 0, 1)
     assert audits.unjoined == {"repeated": 0, "closed": 0, "volunteered": 200}
 
 
@@ -112,7 +112,7 @@ def test_the_order_of_verdicts_does_not_matter(truths: list[bool], random):
     status = audits.status("s")
     assert audits.drift("s") == monitor.drift
     assert (status.drawn, status.errors, status.lost) == monitor.counts
-    assert (status.evidence, status.interval) == (monitor.evidence, monitor.interval)
+    assert (status.wealth, status.interval) == (monitor.wealth, monitor.interval)
     assert status.onset == monitor.onset
 
 
@@ -244,7 +244,7 @@ def test_right_stands_for_all_and_wrong_must_say_which():
     ],
 )
 def test_a_certificate_must_be_watched(call: Callable[[Audits], object]):
-    with pytest.raises(SkillError, match="not watched") as caught:
+    with pytest.raises(InputError, match="not watched") as caught:
         call(watching())
     assert caught.value.hint
 
@@ -254,7 +254,7 @@ def test_watching_again_goes_on_and_other_numbers_are_refused():
     audits.verdict(drawn(audits, 1)[0], False)
     audits.watch("s", max_error=0.1)
     assert audits.status("s").errors == 1
-    with pytest.raises(SkillError, match="other numbers"):
+    with pytest.raises(InputError, match="other numbers"):
         audits.watch("s", max_error=0.2)
     audits.forget("s")
     audits.watch("s", max_error=0.2)
@@ -265,7 +265,7 @@ def test_watching_again_goes_on_and_other_numbers_are_refused():
     "make", [lambda: Audits(-0.1), lambda: Audits(2), lambda: Audits(capacity=0)]
 )
 def test_numbers_out_of_range(make: Callable[[], Audits]):
-    with pytest.raises(SkillError) as caught:
+    with pytest.raises(InputError) as caught:
         make()
     assert caught.value.hint
 
@@ -296,7 +296,7 @@ def test_audits_read_back_from_json_go_on_as_if_nothing_was(
     "data", [{}, {"version": 1}, {"version": 0}, {"version": 1, "share": None}]
 )
 def test_a_state_that_cannot_be_read_is_refused(data: dict):
-    with pytest.raises(SkillError, match="cannot be read") as caught:
+    with pytest.raises(CertificateError, match="cannot be read") as caught:
         Audits.from_dict(data)
     assert caught.value.hint
 

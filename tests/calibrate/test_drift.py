@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hetagent.calibrate.drift import FACTORS, DriftMonitor, Interval, unstaked
-from hetagent.errors import SkillError
+from hetagent.errors import CertificateError, InputError
 
 VERDICTS = st.lists(st.sampled_from([True, True, True, False, None]), max_size=80)
 RATES = st.sampled_from([0.01, 0.05, 0.1, 0.3, 0.7])
@@ -42,7 +42,7 @@ def test_at_the_allowed_rate_the_expected_money_is_exactly_one(max_error: float)
     start = DriftMonitor(max_error, confidence=0.6)
     ends = list(stopped(start, lambda _: max_error, 12))
     assert math.fsum(p for p, _ in ends) == pytest.approx(1, abs=1e-12)
-    assert math.fsum(p * end.evidence for p, end in ends) == pytest.approx(1, abs=1e-9)
+    assert math.fsum(p * end.wealth for p, end in ends) == pytest.approx(1, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_at_the_allowed_rate_the_expected_money_is_exactly_one(max_error: float)
         lambda monitor: monitor.max_error / 3,
         lambda monitor: monitor.max_error * (monitor.counts.audits % 2),
         # Whoever chooses the rate may know all that the monitor knows.
-        lambda monitor: monitor.max_error * (monitor.evidence > 1 or monitor.counts.errors == 0),
+        lambda monitor: monitor.max_error * (monitor.wealth > 1 or monitor.counts.errors == 0),
     ],
     ids=["at the bound", "below it", "in turns", "adversarial"],
 )
@@ -63,7 +63,7 @@ def test_a_false_alarm_is_no_more_likely_than_stated(
 ):
     ends = list(stopped(DriftMonitor(max_error, confidence=confidence), rate, 11))
     assert any(end.drift for _, end in ends), "the case would prove nothing"
-    assert math.fsum(p * end.evidence for p, end in ends) <= 1 + 1e-9
+    assert math.fsum(p * end.wealth for p, end in ends) <= 1 + 1e-9
     assert math.fsum(p for p, end in ends if end.drift) <= 1 - confidence
 
 
@@ -85,7 +85,7 @@ def test_the_money_is_that_of_every_stake_followed_by_itself(
                 for verdict in verdicts[start:]
             ]
             total += stake * share * math.prod(gains)
-    assert monitor.evidence == pytest.approx(total, rel=1e-9)
+    assert monitor.wealth == pytest.approx(total, rel=1e-9)
 
 
 @pytest.mark.parametrize("max_error", [0.01, 0.1, 0.5])
@@ -99,7 +99,7 @@ def test_the_stakes_sum_to_one(max_error: float):
 
 
 @given(VERDICTS, RATES, st.data())
-def test_an_error_more_never_takes_from_the_evidence(
+def test_an_error_more_never_takes_from_the_wealth(
     verdicts: list[bool | None], max_error: float, data: st.DataObject
 ):
     worse = [bool(v is not False and data.draw(st.booleans())) for v in verdicts]
@@ -109,7 +109,7 @@ def test_an_error_more_never_takes_from_the_evidence(
         assert after.drift_at is not None
         assert after.drift_at <= before.drift_at
     elif not after.drift:
-        assert after.evidence >= before.evidence * (1 - 1e-12)
+        assert after.wealth >= before.wealth * (1 - 1e-12)
 
 
 @given(VERDICTS, VERDICTS, RATES)
@@ -122,7 +122,7 @@ def test_a_monitor_read_back_from_json_goes_on_as_if_nothing_was(
         assert monitor.update(verdict) == revived.update(verdict)
     assert monitor.to_dict() == revived.to_dict()
     assert monitor.interval == revived.interval
-    assert (monitor.onset, monitor.evidence) == (revived.onset, revived.evidence)
+    assert (monitor.onset, monitor.wealth) == (revived.onset, revived.wealth)
 
 
 @given(VERDICTS)
@@ -145,42 +145,42 @@ def test_a_copy_is_another_monitor(verdicts: list[bool | None]):
 def test_a_state_that_cannot_be_read_is_refused(spoil: Callable[[dict], object]):
     data = fed([True, False]).to_dict()
     spoil(data)
-    with pytest.raises(SkillError, match="cannot be read") as caught:
+    with pytest.raises(CertificateError, match="cannot be read") as caught:
         DriftMonitor.from_dict(data)
     assert caught.value.hint
 
 
 @pytest.mark.parametrize("value", [0, 1, -0.1, 1.5, math.nan])
 def test_numbers_out_of_range(value: float):
-    with pytest.raises(SkillError, match="max_error is") as caught:
+    with pytest.raises(InputError, match="max_error is") as caught:
         DriftMonitor(value)
     assert caught.value.hint
-    with pytest.raises(SkillError, match="confidence is"):
+    with pytest.raises(InputError, match="confidence is"):
         DriftMonitor(0.1, confidence=value)
 
 
 def test_a_verdict_of_numpy_is_a_verdict():
     assert fed([np.False_, np.True_]).counts == (2, 1, 0)
-    assert fed([np.False_]).evidence == fed([False]).evidence > 1
+    assert fed([np.False_]).wealth == fed([False]).wealth > 1
 
 
 def test_a_lost_verdict_is_taken_as_right_by_the_test_and_as_wrong_by_the_upper_bound():
     known, lost = fed([False] * 3 + [True] * 40), fed([False] * 3 + [None] * 40)
-    assert lost.evidence == known.evidence
+    assert lost.wealth == known.wealth
     assert lost.counts == (43, 3, 40)
     assert lost.interval.low == known.interval.low
     assert lost.interval.high == 1
     assert known.interval.high < 0.7
 
 
-def test_the_alarm_stays_and_its_evidence_with_it():
+def test_the_alarm_stays_and_its_wealth_with_it():
     monitor = fed([False] * 12)
     assert monitor.drift
-    evidence, at = monitor.evidence, monitor.drift_at
-    assert evidence >= monitor.needed == pytest.approx(20)
+    wealth, at = monitor.wealth, monitor.drift_at
+    assert wealth >= monitor.needed == pytest.approx(20)
     assert all(monitor.update(True) for _ in range(5000))
     assert all(monitor.update(False) for _ in range(5000)), "no capital overflows"
-    assert (monitor.evidence, monitor.drift_at) == (evidence, at)
+    assert (monitor.wealth, monitor.drift_at) == (wealth, at)
     assert monitor.counts == (10_000 + 12, 5000 + 12, 0)
 
 

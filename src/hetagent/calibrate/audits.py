@@ -8,11 +8,11 @@ answers is counted and never tested, since those who complain are not a random s
 Verdicts may come days later, in any order, and some never, and which do may well depend on what
 they say: the wrong answer is reported first, the right one is never looked at. No assumption is
 made about it. Answers are tested in the order in which they were *drawn*, with those whose verdict
-is not known taken as right until it comes. Take any first n of the drawn answers: their evidence is
-then at most what it would be with all verdicts known, since an error only adds to it. So if the
-test with all verdicts known is rarely ever wrong, the test with some of them is even more rarely;
-and its evidence for these n never falls as verdicts come in. The alarm is raised when for some n it
-is enough. An answer that was lately drawn and waits does not hide those before it.
+is not known taken as right until it comes. Take any first n of the drawn answers: the wealth of the
+bets is then at most what it would be with all verdicts known, since an error only adds to it. So
+the chance of a false alarm is no more than if all were known; and as verdicts come in, the wealth
+after these n never falls. The alarm is raised when for some n it is enough, so that answers lately
+drawn, which still wait, do not hide those before them.
 
 An audit that still waits when ``capacity`` later answers have been drawn is given up for lost,
 which bounds the memory. It stays in the test as right; bounds on the error rate count it as right
@@ -30,7 +30,7 @@ from threading import Lock
 from typing import Any, Literal
 
 from hetagent.calibrate.drift import DriftMonitor, Interval
-from hetagent.errors import InputError, SkillError
+from hetagent.errors import CertificateError, InputError
 
 __all__ = ["AuditStatus", "Audits", "Joined"]
 
@@ -56,8 +56,8 @@ class AuditStatus:
         errors: Those found wrong.
         open: Those that wait for one.
         lost: Those given up.
-        evidence: Money held by the bets against it, for each unit put in.
-        needed: The evidence at which drift is raised.
+        wealth: Money held by the bets against it, for each unit put in.
+        needed: The wealth at which drift is raised.
         interval: Bounds on the error rate of the drawn answers: of all up to the last one with a
             verdict; once there is drift, of those since its onset.
         onset: The drawn answer with which the drift most likely began, counted from 1.
@@ -72,7 +72,7 @@ class AuditStatus:
     errors: int
     open: int
     lost: int
-    evidence: float
+    wealth: float
     needed: float
     interval: Interval
     onset: int | None
@@ -92,12 +92,12 @@ class Audits:
         capacity: Drawn answers kept for each certificate while one before them waits.
 
     Raises:
-        SkillError: A number is out of range.
+        InputError: A number is out of range.
     """
 
     def __init__(self, share: float = 0.05, *, seed: int = 0, capacity: int = 1000) -> None:
         if capacity < 1:
-            raise SkillError(
+            raise InputError(
                 f"The capacity of the audits is {capacity}.", hint="Give a whole number above 0."
             )
         self.share = share
@@ -115,7 +115,7 @@ class Audits:
     @share.setter
     def share(self, value: float) -> None:
         if not 0 <= value <= 1:
-            raise SkillError(
+            raise InputError(
                 f"The share of answers to audit is {value}.", hint="Give a number from 0 to 1."
             )
         self._share = value
@@ -141,7 +141,7 @@ class Audits:
             confidence: One minus the chance of ever raising a false alarm about it.
 
         Raises:
-            SkillError: A number is out of range, or the name is watched with other numbers.
+            InputError: A number is out of range, or the name is watched with other numbers.
         """
         monitor = DriftMonitor(max_error, confidence=confidence)
         with self._lock:
@@ -149,7 +149,7 @@ class Audits:
             if known is None:
                 self._trials[certificate] = _Trial(monitor)
             elif not known.is_of(monitor):
-                raise SkillError(
+                raise InputError(
                     f"The certificate {certificate!r} is watched with other numbers.",
                     hint="Call forget() first, or name the new certificate differently.",
                 )
@@ -173,7 +173,7 @@ class Audits:
             Those for which a verdict is now awaited; empty where it is not audited.
 
         Raises:
-            SkillError: A certificate is not watched.
+            InputError: A certificate is not watched.
         """
         with self._lock:
             trials = {name: self._trial(name) for name in certificates}
@@ -226,7 +226,7 @@ class Audits:
         """Whether the error rate of a certificate was found to be above its bound.
 
         Raises:
-            SkillError: It is not watched.
+            InputError: It is not watched.
         """
         with self._lock:
             return self._trial(certificate).drift
@@ -235,7 +235,7 @@ class Audits:
         """All that is known of a certificate.
 
         Raises:
-            SkillError: It is not watched.
+            InputError: It is not watched.
         """
         with self._lock:
             return self._trial(certificate).status(certificate)
@@ -257,7 +257,7 @@ class Audits:
         """The audits of which `to_dict` gave this.
 
         Raises:
-            SkillError: It is not what `to_dict` of this version gives.
+            CertificateError: It is not what `to_dict` of this version gives.
         """
         try:
             if data["version"] != _VERSION:
@@ -267,7 +267,7 @@ class Audits:
             for name, trial in data["trials"].items():
                 audits._trials[name] = _Trial.from_dict(trial)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise SkillError(
+            raise CertificateError(
                 f"The state of the audits cannot be read: {error!r}.",
                 hint="Begin new audits; it was saved by another version or was damaged.",
             ) from error
@@ -281,7 +281,7 @@ class Audits:
         try:
             return self._trials[certificate]
         except KeyError:
-            raise SkillError(
+            raise InputError(
                 f"The certificate {certificate!r} is not watched.", hint="Call watch() first."
             ) from None
 
@@ -336,7 +336,7 @@ class _Trial:
             errors=settled.errors + sum(verdict is False for verdict in verdicts),
             open=waiting,
             lost=settled.lost,
-            evidence=now.evidence,
+            wealth=now.wealth,
             needed=now.needed,
             interval=now.interval,
             onset=now.onset,
@@ -360,8 +360,8 @@ class _Trial:
     def _now(self) -> DriftMonitor:
         """The monitor if what waits were lost, as of the last answer with a verdict.
 
-        Those after it could only take from the evidence. Once it raises the alarm it always will:
-        a later verdict changes "taken as right" to right or wrong, and no evidence falls.
+        Those after it could only take from the wealth. Once it raises the alarm it always will: a
+        later verdict changes "taken as right" to right or wrong, and the wealth does not fall.
         """
         monitor = self.monitor.copy()
         waiting = 0

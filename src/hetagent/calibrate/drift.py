@@ -56,7 +56,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from hetagent.errors import SkillError
+from hetagent.errors import CertificateError, InputError
 
 __all__ = ["FACTORS", "Counts", "DriftMonitor", "Interval", "unstaked"]
 
@@ -169,13 +169,13 @@ class DriftMonitor:
         confidence: One minus the chance of a false alarm, in (0, 1).
 
     Raises:
-        SkillError: A number is out of range.
+        InputError: A number is out of range.
     """
 
     def __init__(self, max_error: float, *, confidence: float = 0.95) -> None:
         for name, value in (("max_error", max_error), ("confidence", confidence)):
             if not 0 < value < 1:
-                raise SkillError(
+                raise InputError(
                     f"{name} is {value}.",
                     hint="Give a number between 0 and 1, such as 0.05 for 5% of errors allowed "
                     "and 0.95 for a confidence of 95%.",
@@ -209,7 +209,7 @@ class DriftMonitor:
             stake = self._stake(self.counts.audits)
             for bet in self._bets:
                 bet.play(wrong, stake=stake, before=before)
-            if self.evidence >= self.needed:
+            if self.wealth >= self.needed:
                 # Later bets would prove nothing more, and capitals would overflow.
                 richest = max(self._bets, key=lambda bet: bet.capital)
                 self._drift = (self.counts.audits, richest.before)
@@ -231,7 +231,7 @@ class DriftMonitor:
         return None if self._drift is None else self._drift[1].audits + 1
 
     @property
-    def evidence(self) -> float:
+    def wealth(self) -> float:
         """Money held for each unit put in at the start, up to the alarm."""
         reserve = unstaked(
             self.counts.audits if self._drift is None else self._drift[0], max_error=self.max_error
@@ -240,7 +240,7 @@ class DriftMonitor:
 
     @property
     def needed(self) -> float:
-        """The evidence at which the alarm is raised."""
+        """The wealth at which the alarm is raised."""
         return 1 / (1 - self.confidence)
 
     @property
@@ -277,7 +277,7 @@ class DriftMonitor:
         """The monitor of which `to_dict` gave this.
 
         Raises:
-            SkillError: It is not what `to_dict` of this version gives.
+            CertificateError: It is not what `to_dict` of this version gives.
         """
         try:
             if data["version"] != _VERSION:
@@ -289,7 +289,7 @@ class DriftMonitor:
             for bet, (capital, best, before) in zip(monitor._bets, data["bets"], strict=True):
                 bet.capital, bet.best, bet.before = capital, best, Counts(*before)
         except (KeyError, TypeError, ValueError) as error:
-            raise SkillError(
+            raise CertificateError(
                 f"The state of a drift monitor cannot be read: {error!r}.",
                 hint="Begin a new monitor; it was saved by another version or was damaged.",
             ) from error
