@@ -1,0 +1,1 @@
+"""Escalation: whether certificates hold, and what they cost in answers not accepted."""
