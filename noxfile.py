@@ -24,12 +24,20 @@ NO_AMX = "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
 
 # One release of each, so that figures can be compared; all on the same llama.cpp.
 LLAMA = "llama-cpp-python==0.3.36"
-PEERS = {
+ENGINE_PEERS = {
     "llama-cpp-python": (LLAMA.replace("==", "[server]=="),),
     "outlines": (LLAMA, "outlines==1.3.3", "llguidance==1.9.1"),
     "guidance": (LLAMA, "guidance==0.3.1"),
     "typed-gguf": (LLAMA, "typed-gguf==0.3.0"),
 }
+# What their results depend on is pinned with them.
+ESCALATION_PEERS = {
+    "firstpass": ("firstpass==0.9.0",),
+    "pydecide": ("pydecide==0.2.19",),
+    "tracer-llm": ("tracer-llm==0.3.3", "scikit-learn==1.9.1", "scipy==1.17.1"),
+    "cascadeflow": ("cascadeflow==1.2.0",),
+}
+PEERS = ENGINE_PEERS | ESCALATION_PEERS
 
 
 def build_environment() -> dict[str, str]:
@@ -137,13 +145,13 @@ def docs(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("system", [nox.param(name, id=name) for name in PEERS])
 def peers(session: nox.Session, system: str) -> None:
-    """The systems that `nox -s benchmark -- engine` compares with, each in its own environment."""
+    """What `benchmark -- engine` and `-- escalation` compare with, each in its own environment."""
     session.install(*PEERS[system], env=build_environment())
 
 
 @nox.session
 def benchmark(session: nox.Session) -> None:
-    """`nox -s benchmark -- skills --json FILE`; run `nox -s peers` before `engine`."""
+    """`nox -s benchmark -- skills --json FILE`; first `nox -s peers` for `engine`, `escalation`."""
     name, *options = session.posargs or ["skills"]
     install(session, "-e", ".", groups=("benchmark",))
     ensure_llama_works(session)

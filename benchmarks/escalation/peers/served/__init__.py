@@ -1,0 +1,1 @@
+"""Run inside a peer's virtual environment: each imports only that peer and `serve`."""
