@@ -24,7 +24,7 @@ def test_the_tree_in_the_docstring_is_the_tree_of_classes():
     drawn: dict[str, str] = {}
     open_: list[tuple[int, str]] = []
     for line in (errors.__doc__ or "").splitlines():
-        found = re.match(r"^([│├└─ ]*)(\w+Error)\b", line)
+        found = re.match(r"^([│├└─ ]*)(\w+Error|StaleCertificate)\b", line)
         if not found:
             continue
         depth, name = len(found[1]), found[2]

@@ -21,6 +21,8 @@ To catch several kinds, catch what they have in common:
     │       ├── RateLimitError    the provider asks to slow down
     │       └── ConnectError      the provider could not be reached
     ├── OutputError               an answer that is not a valid value of the output type
+    ├── CertificateError          a certificate or calibrator cannot be made, read or trusted
+    │   └── StaleCertificate      what a certificate was made for is not what runs now
     ├── NoAnswerError             neither the SLM nor the LLM gave an acceptable answer
     ├── BudgetError               a model call that the budget has no money or time for
     └── MissingExtraError         an optional dependency is not installed
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BackendError",
     "BudgetError",
+    "CertificateError",
     "ChecksumError",
     "ConnectError",
     "ConstraintError",
@@ -54,6 +57,7 @@ __all__ = [
     "ProviderError",
     "RateLimitError",
     "SkillError",
+    "StaleCertificate",
     "UnknownModelError",
     "UnsupportedTypeError",
 ]
@@ -216,6 +220,22 @@ class OutputError(HetagentError):
     def __init__(self, message: str, *, text: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.text = text
+
+
+class CertificateError(HetagentError):
+    """A certificate or calibrator cannot be made, read or trusted."""
+
+
+class StaleCertificate(CertificateError):  # noqa: N818 - it names a state, and is caught by it
+    """What a certificate was made for is not what runs now.
+
+    Attributes:
+        changed: Names of the parts that differ, such as ``"prompt"``.
+    """
+
+    def __init__(self, message: str, *, changed: tuple[str, ...] = (), hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.changed = changed
 
 
 class NoAnswerError(HetagentError):

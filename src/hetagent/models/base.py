@@ -17,6 +17,7 @@ from hetagent.schema import OutputType
 
 __all__ = [
     "Completion",
+    "IdentifiedModel",
     "Message",
     "Model",
     "PricedModel",
@@ -154,6 +155,18 @@ class StreamingModel(Model, Protocol):
 
         Raises:
             HetagentError: As in `Model.complete`.
+        """
+
+
+@runtime_checkable
+class IdentifiedModel(Model, Protocol):
+    """A model that tells exactly what its answers depend on, so that a certificate can name it."""
+
+    def identity(self) -> Mapping[str, str]:
+        """Parts by name, such as ``model``, ``adapters`` and ``quantisation``; hashes of files.
+
+        Raises:
+            ModelError: A file cannot be read.
         """
 
 

@@ -7,6 +7,7 @@ file without a record.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -24,6 +25,7 @@ __all__ = [
     "check_gguf",
     "check_space",
     "commit",
+    "content_hash",
     "is_trusted",
     "locked",
     "partial_path",
@@ -151,6 +153,26 @@ def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def content_hash(path: Path) -> str:
+    """The SHA-256 of a file, computed anew only where it changed since.
+
+    Raises:
+        ModelFileError: It cannot be read.
+    """
+    try:
+        stat = path.stat()
+        return _hash_as_of(path, stat.st_size, stat.st_mtime_ns)
+    except OSError as error:
+        raise ModelFileError(
+            f"{path} cannot be read: {error.strerror or error}.", hint="Check the path."
+        ) from error
+
+
+@functools.lru_cache(maxsize=64)
+def _hash_as_of(path: Path, size: int, changed: int) -> str:
+    return sha256_of(path)
 
 
 def check_space(folder: Path, *, needed: int) -> None:

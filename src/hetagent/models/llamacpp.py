@@ -140,6 +140,26 @@ class LlamaCpp(LocalModel):
         assert self._engine is not None
         return self._engine.scheduler.stats()
 
+    def identity(self) -> dict[str, str]:
+        """What its answers depend on: weights, adapters, quantisation and options that matter.
+
+        The hash of a large file takes a second; it is computed once for each file.
+
+        Raises:
+            ModelFileError: A file cannot be read.
+        """
+        from hetagent.engine.quantize import weights_type
+        from hetagent.models.fetch_store import content_hash
+
+        adapters = [f"{content_hash(path)} x {scale}" for path, scale in self._adapters.items()]
+        return {
+            "model": content_hash(self.path),
+            "adapters": ", ".join(adapters) or "none",
+            "quantisation": weights_type(self.path) or "unknown",
+            "chat_template": self._template or "the file's own",
+            "labels": "all" if self._all_labels else "best",
+        }
+
     def _open(self) -> list[Callable[[], None]]:
         from hetagent.engine.chat import ChatTokenizer
         from hetagent.engine.decode import Decoder

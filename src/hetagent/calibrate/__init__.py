@@ -1,0 +1,1 @@
+"""Confidence that means something: calibrators, certificates, and what watches over them."""

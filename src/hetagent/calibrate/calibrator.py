@@ -1,0 +1,158 @@
+"""From evidence to the probability of being right: a weighted sum, then a plain table.
+
+Nothing here fits anything; `hetagent.calibrate.fitting` does. What runs at inference is a handful
+of multiplications and one look into a table, readable in the certificate's JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Self
+
+from hetagent.errors import CertificateError
+from hetagent.evidence import Evidence
+
+__all__ = ["FEATURES", "Calibrator", "features"]
+
+_EDGE = 1e-7
+
+FEATURES = ("log_odds", "right", "wrong", "inside", "lead", "entropy", "least", "tokens")
+"""What a calibrator may weigh, in order; see `features`."""
+
+
+def features(evidence: Evidence) -> dict[str, float]:
+    """Numbers that a weighted sum can use, by the names of `FEATURES`.
+
+    - ``log_odds``: log-odds of the raw confidence p; ``right``: ln p; ``wrong``: -ln(1 - p).
+    - ``inside``: natural logarithm of the probability to stay within the constraint.
+    - ``lead``: of a choice, log-odds of the best label against the second; otherwise 0.
+    - ``entropy``: of a choice, in nats; otherwise 0.
+    - ``least``: ln of the smallest probability of a token; 0 where there is none.
+    - ``tokens``: ln(1 + number of free tokens).
+    """
+    p = _inner(evidence.raw)
+    second = evidence.raw - evidence.margin if evidence.margin is not None else None
+    return {
+        "log_odds": math.log(p / (1 - p)),
+        "right": math.log(p),
+        "wrong": -math.log1p(-p),
+        "inside": math.log(_inner(1 - evidence.outside)),
+        "lead": math.log(p / _inner(second)) if second is not None else 0.0,
+        "entropy": evidence.entropy or 0.0,
+        "least": math.log(_inner(evidence.least)) if evidence.least is not None else 0.0,
+        "tokens": math.log1p(evidence.tokens),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrator:
+    """The probability of being right, as a function of the evidence.
+
+    A score is the sum of ``weights`` times features and the offset of the answer given; the
+    probability is read from the table of knots, linear between them and constant outside.
+
+    Attributes:
+        kind: How it was fitted: ``"raw"``, ``"temperature"``, ``"platt"``, ``"beta"``,
+            ``"isotonic"``, ``"histogram"``, ``"combined"``, ``"combined by answer"``.
+        weights: By name of the feature.
+        answers: Offset by answer; 0 for others.
+        scores: The knots' scores, rising.
+        probabilities: The knots' probabilities, in [0, 1].
+
+    Raises:
+        CertificateError: The table is not one.
+    """
+
+    kind: str
+    weights: Mapping[str, float]
+    scores: tuple[float, ...]
+    probabilities: tuple[float, ...]
+    answers: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        knots = self.scores
+        fine = (
+            len(knots) == len(self.probabilities) > 0
+            and all(a < b for a, b in pairwise(knots))
+            and all(0 <= p <= 1 for p in self.probabilities)
+            and set(self.weights) <= set(FEATURES)
+            and all(map(math.isfinite, (*knots, *self.weights.values(), *self.answers.values())))
+        )
+        if not fine:
+            raise CertificateError(
+                f"The table of a {self.kind!r} calibrator is broken.",
+                hint="Calibrate again; tables are not meant to be edited by hand.",
+            )
+
+    def probability(self, evidence: Evidence) -> float:
+        """Calibrated confidence, in [0, 1]."""
+        return self.of_score(self.score(evidence))
+
+    def score(self, evidence: Evidence) -> float:
+        """The weighted sum that the table is entered with."""
+        known = features(evidence)
+        total = sum(weight * known[name] for name, weight in self.weights.items())
+        return total + self.answers.get(evidence.answer, 0.0)
+
+    def of_score(self, score: float) -> float:
+        """The table's probability at a score."""
+        place = bisect_right(self.scores, score)
+        if place == 0:
+            return self.probabilities[0]
+        if place == len(self.scores):
+            return self.probabilities[-1]
+        low, high = self.scores[place - 1], self.scores[place]
+        share = (score - low) / (high - low)
+        return self.probabilities[place - 1] * (1 - share) + self.probabilities[place] * share
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all it is made of, in hexadecimal."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON data."""
+        return {
+            "kind": self.kind,
+            "weights": dict(self.weights),
+            "answers": dict(self.answers),
+            "scores": list(self.scores),
+            "probabilities": list(self.probabilities),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """From JSON data.
+
+        Raises:
+            CertificateError: It is not a calibrator's.
+        """
+        try:
+            return cls(
+                str(data["kind"]),
+                {str(name): float(value) for name, value in data["weights"].items()},
+                _floats(data["scores"]),
+                _floats(data["probabilities"]),
+                {str(name): float(value) for name, value in data["answers"].items()},
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CertificateError(
+                f"This is no calibrator: {type(error).__name__}: {error}.",
+                hint="Calibrate again.",
+            ) from error
+
+
+def _floats(values: Sequence[Any]) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
+
+
+def _inner(probability: float) -> float:
+    """Away from 0 and 1, where log-odds end."""
+    return min(max(probability, _EDGE), 1 - _EDGE)

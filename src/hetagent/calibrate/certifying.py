@@ -1,0 +1,176 @@
+"""From labelled answers to what can be promised about them: fit on some, certify on the others."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from hetagent.calibrate.calibrator import Calibrator
+from hetagent.calibrate.certificate import Curves, Part, Quality
+from hetagent.calibrate.evidence_table import EvidenceTable
+from hetagent.calibrate.fitting import Fit, fit
+from hetagent.calibrate.measures import (
+    Floats,
+    aurc,
+    auroc,
+    calibration_error,
+    log_loss,
+    reliability,
+    risk_coverage,
+)
+from hetagent.calibrate.thresholds import Found, find_threshold, plan, shortfall
+from hetagent.errors import InputError
+
+__all__ = ["Split", "certify", "split"]
+
+_POINTS = 200
+
+Split = tuple[Any, Any]
+"""Rows that the calibrators are fitted with, and rows that certify; no row is in both."""
+
+
+def split(n: int, *, fit_share: float, seed: int) -> Split:
+    """Part rows at random.
+
+    Args:
+        n: How many there are.
+        fit_share: Share of them to fit with, in (0, 1).
+        seed: Of the draw.
+
+    Raises:
+        InputError: The share leaves one part empty.
+    """
+    count = round(n * fit_share)
+    if not 0 < count < n:
+        raise InputError(
+            f"{n} labelled examples cannot be parted with fit_share={fit_share}.",
+            hint="Give more examples, and a share such as 0.25.",
+        )
+    order = np.random.default_rng(seed).permutation(n)
+    return np.sort(order[:count]), np.sort(order[count:])
+
+
+def certify(
+    table: EvidenceTable,
+    correct: Any,
+    *,
+    rows: Split,
+    max_error: float,
+    confidence: float,
+    seed: int = 0,
+) -> Part:
+    """Fit a calibrator, choose a threshold, and certify it.
+
+    Args:
+        table: Evidence of n answers.
+        correct: Whether each is right; booleans of shape (n,).
+        rows: Which fit, and which certify.
+        max_error: The error rate to keep among accepted answers, α.
+        confidence: With which to keep it, 1 - δ.
+        seed: Of the folds and simulations.
+
+    Raises:
+        InputError: There are too few answers.
+        MissingExtraError: scikit-learn is not installed.
+    """
+    y = np.asarray(correct, dtype=bool)
+    fitting, testing = rows
+    if not len(fitting) or not len(testing):
+        raise InputError(
+            "There are no answers to fit with, or none to certify with.",
+            hint="Give more labelled examples.",
+        )
+    fitted = _fitted(table.take(fitting), y[fitting], seed)
+    calibrator = fitted.calibrator
+    scores = table.scores(calibrator)
+    start = plan(
+        scores[fitting],
+        fitted.held_out,
+        n=len(testing),
+        max_error=max_error,
+        confidence=confidence,
+        seed=seed,
+    ).start
+    found = find_threshold(
+        scores[testing], y[testing], start=start, max_error=max_error, confidence=confidence
+    )
+    missing = shortfall(
+        scores,
+        y,
+        tested_share=len(testing) / len(y),
+        max_error=max_error,
+        confidence=confidence,
+    )
+    tested = table.take(testing)
+    raw, calibrated = _raw(tested), tested.probabilities(calibrator)
+    return Part(
+        calibrator=calibrator,
+        **_proved(found, len(testing)),
+        raw=_quality(raw, y[testing]),
+        calibrated=_quality(calibrated, y[testing]),
+        labels_needed=None if found else missing.labels,
+        must_escalate=missing.escalated,
+        surest_error=missing.surest_error,
+        curves=_curves(scores[testing], calibrated, y[testing]),
+    )
+
+
+def _fitted(table: EvidenceTable, correct: Any, seed: int) -> Fit:
+    """The best calibrator; where nearly all are right or wrong, one that only knows how many."""
+    if min(correct.sum(), (~correct).sum()) >= 2:
+        return fit(table, correct, seed=seed)
+    # Laplace's rule of succession for all, in the order of the raw confidence.
+    share = float((correct.sum() + 1) / (len(correct) + 2))
+    constant = Calibrator("constant", {"log_odds": 1.0}, (0.0,), (share,))
+    held_out = np.full(len(table), share)
+    return Fit(constant, held_out, {"constant": log_loss(held_out, correct)})
+
+
+def _proved(found: Found | None, n: int) -> dict[str, Any]:
+    if found is None:
+        return {
+            "threshold": None,
+            "n": n,
+            "accepted": 0,
+            "errors": 0,
+            "upper_bound": 1.0,
+            "p_value": 1.0,
+        }
+    return {
+        "threshold": found.threshold,
+        "n": n,
+        "accepted": found.accepted,
+        "errors": found.errors,
+        "upper_bound": found.upper_bound,
+        "p_value": found.p_value,
+    }
+
+
+def _raw(table: EvidenceTable) -> Floats:
+    raw: Floats = np.exp(table.column("right"))
+    return raw
+
+
+def _quality(confidence: Floats, correct: Any) -> Quality:
+    ranking = auroc(confidence, correct)
+    return Quality(
+        calibration_error(confidence, correct),
+        log_loss(confidence, correct),
+        None if math.isnan(ranking) else ranking,
+        aurc(confidence, correct),
+    )
+
+
+def _curves(scores: Floats, confidence: Floats, correct: Any) -> Curves:
+    # Ranks stand for scores: only their order matters, and they are within [0, 1].
+    ranks = np.unique(scores, return_inverse=True)[1] / len(scores)
+    _, coverage, risk = risk_coverage(ranks, correct)
+    kept = np.unique(np.linspace(0, len(coverage) - 1, min(_POINTS, len(coverage))).astype(int))
+    bins = reliability(confidence, correct)
+    return Curves(
+        tuple(coverage[kept].round(6).tolist()),
+        tuple(risk[kept].round(6).tolist()),
+        tuple((one.confidence, one.accuracy, one.n) for one in bins),
+    )

@@ -1,0 +1,145 @@
+"""Thresholds keep their promise, whatever the scores look like."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hetagent.calibrate.bounds import allowed_errors, p_value, upper_bound
+from hetagent.calibrate.thresholds import find_threshold, plan, shortfall
+from hetagent.errors import InputError
+
+
+def exact_tail(errors: int, n: int, rate: float) -> float:
+    return sum(math.comb(n, k) * rate**k * (1 - rate) ** (n - k) for k in range(errors + 1))
+
+
+@given(st.integers(1, 60), st.data(), st.sampled_from([0.01, 0.1, 0.4]))
+def test_the_p_value_is_the_binomial_tail(n, data, rate):
+    errors = data.draw(st.integers(0, n))
+    assert float(p_value(errors, n, rate)) == pytest.approx(exact_tail(errors, n, rate))
+
+
+@given(st.integers(0, 300), st.sampled_from([0.01, 0.05, 0.2]), st.sampled_from([0.05, 0.1]))
+def test_allowed_errors_are_the_most_that_pass(n, rate, level):
+    allowed = int(allowed_errors(n, rate=rate, level=level))
+    assert allowed == -1 or p_value(allowed, n, rate) <= level
+    assert allowed + 1 > n or p_value(allowed + 1, n, rate) > level
+
+
+def test_the_upper_bound_is_that_of_clopper_and_pearson():
+    assert upper_bound(0, 59, confidence=0.95) == pytest.approx(1 - 0.05 ** (1 / 59))
+    bound = upper_bound(3, 100, confidence=0.95)
+    assert exact_tail(3, 100, bound) == pytest.approx(0.05)
+    assert upper_bound(4, 4, confidence=0.95) == 1.0
+
+
+def population(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and correctness of 2,000 answers that stand for all there will ever be."""
+    random = np.random.default_rng(1)
+    score = random.beta(4, 1, 2000)
+    right = random.random(2000) < score
+    if name == "ties":
+        score = np.round(score * 4) / 4
+    elif name == "two values":
+        score = np.where(right ^ (random.random(2000) < 0.1), 1.0, 0.0)
+    elif name == "one value":
+        score = np.ones(2000)
+        right = random.random(2000) < 0.88
+    elif name == "surest are wrong":
+        right &= score < 0.97
+    return score, right
+
+
+@pytest.mark.parametrize("name", ["plain", "ties", "two values", "one value", "surest are wrong"])
+@pytest.mark.parametrize("max_error", [0.05, 0.1])
+def test_the_true_error_exceeds_the_promised_one_in_few_draws(name, max_error):
+    score, right = population(name)
+    random = np.random.default_rng(2)
+    planned = random.integers(0, len(score), 200)
+    chosen = plan(score[planned], score[planned] * 0.98, n=400, max_error=max_error, confidence=0.9)
+    broken, draws = 0, 400
+    for _ in range(draws):
+        tested = random.integers(0, len(score), 400)
+        found = find_threshold(
+            score[tested], right[tested], start=chosen.start, max_error=max_error, confidence=0.9
+        )
+        if found is not None:
+            accepted = score >= found.threshold
+            broken += bool((~right[accepted]).mean() > max_error)
+    # 0.1 is promised; three standard deviations of 400 draws more would be chance.
+    assert broken / draws <= 0.1 + 3 * math.sqrt(0.09 / draws)
+
+
+def test_the_promise_is_not_kept_by_refusing_everything():
+    score, right = population("plain")
+    rows = np.random.default_rng(3).integers(0, len(score), 1000)
+    start = float(np.quantile(score, 0.8))
+    found = find_threshold(score[rows], right[rows], start=start, max_error=0.1, confidence=0.9)
+    assert found is not None
+    assert found.coverage > 0.25
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0.1, 0.4, 0.7, 0.9]), st.booleans()), min_size=1),
+    st.sampled_from([0.0, 0.4, 0.8, 0.95]),
+)
+@settings(max_examples=200)
+def test_what_is_found_is_what_the_sequence_says(pairs, start):
+    score, right = map(np.array, zip(*pairs, strict=True))
+    level, rate = 0.4, 0.3
+    expected = None
+    # One threshold after the other, as the sequence is defined; the grid has all distinct sets.
+    for t in sorted({start, *(s for s in [0.0, 0.1, 0.4, 0.7, 0.9] if s <= start)}, reverse=True):
+        accepted = score >= t
+        errors, n = int((~right[accepted]).sum()), int(accepted.sum())
+        if n == 0 or exact_tail(errors, n, rate) > level:
+            break
+        expected = (n, errors)
+    found = find_threshold(score, right, start=start, max_error=rate, confidence=1 - level)
+    assert (None if found is None else (found.accepted, found.errors)) == expected
+    if found is not None:
+        assert (score >= found.threshold).sum() == found.accepted
+
+
+def test_the_threshold_lies_just_above_the_next_score():
+    score = np.linspace(1, 0, 101)
+    right = score > 0.35
+    found = find_threshold(score, right, start=0.5, max_error=0.1, confidence=0.95)
+    assert found is not None
+    assert found.threshold not in score
+    assert found.threshold == pytest.approx(max(score[score < found.threshold]))
+    everything = find_threshold(
+        score, np.ones(101, bool), start=0.5, max_error=0.1, confidence=0.95
+    )
+    assert everything is not None
+    assert everything.threshold == -math.inf
+
+
+def test_shortfall_says_how_many_labels_would_do():
+    random = np.random.default_rng(0)
+    score = random.random(150)
+    right = random.random(150) < 0.2 + 0.79 * score
+    found = shortfall(score, right, tested_share=0.8, max_error=0.1, confidence=0.95)
+    assert found.labels is not None
+    assert found.labels > 150
+    assert 0 < found.escalated < 1
+    more = shortfall(score, right, tested_share=0.4, max_error=0.1, confidence=0.95)
+    assert more.labels == pytest.approx(2 * found.labels, rel=0.02)
+
+
+def test_where_no_number_of_labels_would_do():
+    found = shortfall(
+        np.linspace(0, 1, 200), np.arange(200) % 2 == 0, tested_share=1, max_error=0.1,
+        confidence=0.95,
+    )  # fmt: skip
+    assert found.labels is None
+    assert found.escalated == 1.0
+    assert found.surest_error == 0.5
+
+
+def test_shapes_are_checked():
+    with pytest.raises(InputError):
+        find_threshold([0.5], [True, False], start=0.5, max_error=0.1, confidence=0.9)
