@@ -6,10 +6,14 @@ from hetagent import errors
 from hetagent.admission import Scope
 from hetagent.breaker import Breaker
 from hetagent.budget import Budget, Spent, Window, WindowSpent
+from hetagent.calibrate.certificate import Certificate
+from hetagent.certified import Certified
 from hetagent.errors import HetagentError, NoAnswerError
+from hetagent.evidence import Evidence
 from hetagent.field_stream import AsyncFieldStream, FieldStream
 from hetagent.models.base import (
     Completion,
+    IdentifiedModel,
     Message,
     Model,
     PricedModel,
@@ -22,8 +26,17 @@ from hetagent.models.llamacpp import LlamaCpp
 from hetagent.models.scripted import Answer, Scripted
 from hetagent.models.transformers import Transformers
 from hetagent.orchestrator import Orchestrator
-from hetagent.outcome import Call, Draft, FieldOutcome, Outcome, Reason, ServedBy, Usage
-from hetagent.policy import Decision, EarlyPolicy, Policy, RungPolicy, Scored, Threshold
+from hetagent.outcome import Basis, Call, Draft, FieldOutcome, Outcome, Reason, ServedBy, Usage
+from hetagent.policy import (
+    CertifyingPolicy,
+    Decision,
+    EarlyPolicy,
+    Policy,
+    Promise,
+    RungPolicy,
+    Scored,
+    Threshold,
+)
 from hetagent.schema import OutputType
 from hetagent.skill import Skill, skill
 from hetagent.tools import ToolCall, tools
@@ -31,16 +44,22 @@ from hetagent.tools import ToolCall, tools
 __all__ = [
     "Answer",
     "AsyncFieldStream",
+    "Basis",
     "Breaker",
     "Budget",
     "Call",
+    "Certificate",
+    "Certified",
+    "CertifyingPolicy",
     "Completion",
     "Decision",
     "Draft",
     "EarlyPolicy",
+    "Evidence",
     "FieldOutcome",
     "FieldStream",
     "HetagentError",
+    "IdentifiedModel",
     "LiteLLM",
     "LlamaCpp",
     "Message",
@@ -51,6 +70,7 @@ __all__ = [
     "OutputType",
     "Policy",
     "PricedModel",
+    "Promise",
     "Reason",
     "Request",
     "RungPolicy",

@@ -15,7 +15,7 @@ from hetagent.attempt import Attempt
 from hetagent.breaker import Breaker, Circuit, says_down
 from hetagent.budget import AtCap, Budget, Spent
 from hetagent.errors import BudgetError, ModelDownError
-from hetagent.models.base import Model, PricedModel, Request
+from hetagent.models.base import Model, Request
 from hetagent.options import Options
 from hetagent.outcome import Usage
 
@@ -298,10 +298,12 @@ class Permit:
 
 
 async def _price(model: Model, request: Request) -> float | None:
-    if not isinstance(model, PricedModel):
+    ask = getattr(model, "price", None)  # isinstance with a protocol takes as long as a call
+    if ask is None:
         return None
     try:
-        return await model.price(request)
+        price: float | None = await ask(request)
+        return price
     except Exception:  # a model may be anybody's code, and its price is only asked ahead of time
         _log.exception("%s could not tell its price", model.name)
         return None

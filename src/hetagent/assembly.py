@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, TypeVar
 
 from hetagent import telemetry
@@ -12,8 +12,9 @@ from hetagent.attempt import Attempt
 from hetagent.confidence import FieldScore, Score
 from hetagent.errors import HetagentError, OutputError
 from hetagent.escalation import FieldQuestion
+from hetagent.evidence import Evidence, top_field
 from hetagent.models.base import Request
-from hetagent.outcome import Call, Draft, FieldOutcome, Outcome, Reason
+from hetagent.outcome import Basis, Call, Draft, FieldOutcome, Outcome, Reason
 from hetagent.policy import Decision
 from hetagent.skill import Skill
 
@@ -29,11 +30,12 @@ class Standing:
     Attributes:
         value: As a value of the output type.
         json: As JSON data.
-        confidence: Raw probability that all of it is correct; ``None`` where none is known.
+        confidence: Probability that all of it is correct; ``None`` where none is known.
         outside: As in `Outcome`.
         served_by: Who gave it.
         rung: Index of the LLM that gave it, or the last of its fields; ``None`` for the SLM.
         fields: By path.
+        evidence: As in `Scored`.
     """
 
     value: Any
@@ -43,6 +45,7 @@ class Standing:
     served_by: Literal["slm", "llm", "both"]
     rung: int | None
     fields: Mapping[str, FieldOutcome]
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -67,9 +70,10 @@ class Assembly(Generic[R]):
         """Add a model call that ended."""
         self.calls.append((began, call))
 
-    def accepted(self, draft: Attempt) -> Outcome[R]:
+    def accepted(self, draft: Attempt, decision: Decision) -> Outcome[R]:
         """The SLM's answer was sure enough."""
-        return self._outcome(choices=_choices(draft), **_served(standing(draft)))
+        served = standing(draft, basis=decision.basis)
+        return self._outcome(decision, draft, **_served(served))
 
     def escalated(
         self,
@@ -129,12 +133,14 @@ class Assembly(Generic[R]):
         )
 
     def _escalated(self, decision: Decision, draft: Attempt | None, **facts: Any) -> Outcome[R]:
-        return self._outcome(
-            reason=decision.reason, choices=_choices(draft), draft=_draft(draft), **facts
-        )
+        return self._outcome(decision, draft, draft=_draft(draft), **facts)
 
-    def _outcome(self, **facts: Any) -> Outcome[R]:
+    def _outcome(self, decision: Decision, slm: Attempt | None, **facts: Any) -> Outcome[R]:
         return Outcome(
+            reason=decision.reason,
+            basis=decision.basis,
+            choices=_choices(slm),
+            evidence=slm.evidence if slm is not None else {},
             skill=self.skill.name,
             trace_id=self.trace_id,
             seconds=time.perf_counter() - self.began,
@@ -143,18 +149,30 @@ class Assembly(Generic[R]):
         )
 
 
-def standing(attempt: Attempt, *, rung: int | None = None) -> Standing:
-    """The valid answer that one model gave: the SLM, or the LLM of a rung."""
+def standing(attempt: Attempt, *, rung: int | None = None, basis: Basis | None = None) -> Standing:
+    """The valid answer that one model gave: the SLM, or the LLM of a rung.
+
+    Args:
+        attempt: What it gave.
+        rung: Index of the LLM.
+        basis: Calibrated confidences, to be used instead of the raw ones where it has them.
+    """
     scored = attempt.score or Score(None, None)
     by: Literal["slm", "llm"] = "slm" if rung is None else "llm"
+    known = basis.confidence if basis is not None else {}
+    fields = {
+        path: replace(one, confidence=known.get(top_field(path), one.confidence))
+        for path, one in _field_outcomes(scored, by).items()
+    }
     return Standing(
         value=attempt.value,
         json=attempt.json,
-        confidence=scored.confidence,
+        confidence=known.get("", scored.confidence),
         outside=scored.outside,
         served_by=by,
         rung=rung,
-        fields=_field_outcomes(scored, by),
+        fields=fields,
+        evidence=attempt.evidence,
     )
 
 

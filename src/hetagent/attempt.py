@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hetagent.confidence import Score, score
@@ -14,6 +15,7 @@ from hetagent.errors import (
     ModelTimeoutError,
     OutputError,
 )
+from hetagent.evidence import Evidence, evidence
 from hetagent.models.base import Completion, Model, Request
 from hetagent.outcome import Call, Reason
 
@@ -32,6 +34,7 @@ class Attempt:
         value: It as a value of the output type.
         json: It as JSON data.
         score: Its raw confidence; ``None`` where it is not valid.
+        evidence: What calibration sees of it, by path; empty without probabilities.
         completion: All that the model gave.
         reason: Why it cannot be used; ``None`` where it can.
         error: What went wrong.
@@ -42,6 +45,7 @@ class Attempt:
     value: Any = None
     json: Any = None
     score: Score | None = None
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
     completion: Completion | None = None
     reason: Reason | None = None
     error: HetagentError | None = None
@@ -85,7 +89,7 @@ def read(completion: Completion, request: Request, call: Call) -> Attempt:
         scored = score(completion, request.output)
     except OutputError as error:
         return replace(attempt, reason="invalid_output", error=error)
-    return replace(attempt, value=value, json=data, score=scored)
+    return replace(attempt, value=value, json=data, score=scored, evidence=evidence(scored))
 
 
 def explain(error: Exception, model: Model, *, limit: float | None) -> tuple[HetagentError, Reason]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from hetagent.confidence import FieldScore, Score
 
-__all__ = ["Evidence", "evidence"]
+__all__ = ["Evidence", "by_field", "evidence", "top_field"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,37 @@ def evidence(score: Score) -> dict[str, Evidence]:
         return {"": whole}
     fields = {path: _of(one) for path, one in score.fields.items()}
     return {"": _of(score)} | fields
+
+
+def by_field(found: Mapping[str, Evidence]) -> dict[str, Evidence]:
+    """Evidence with each list as one field; see `top_field`."""
+    groups: dict[str, list[Evidence]] = {}
+    for path, one in found.items():
+        groups.setdefault(top_field(path), []).append(one)
+    return {path: _together(parts) if path else found[""] for path, parts in groups.items()}
+
+
+def top_field(path: str) -> str:
+    """The field that calibration knows a path by: a list, with all in it, is one field.
+
+    An item's confidence belongs to a list whose length the model chose too, and several items of
+    one answer are not independent, so that they could not be counted as separate trials.
+    """
+    return path.partition("[")[0]
+
+
+def _together(parts: list[Evidence]) -> Evidence:
+    """Of several values that are right only together."""
+    if len(parts) == 1:
+        return parts[0]
+    least = [one.least for one in parts if one.least is not None]
+    return Evidence(
+        math.prod(one.raw for one in parts),
+        1.0 - math.prod(1.0 - one.outside for one in parts),
+        least=min(least, default=None),
+        tokens=sum(one.tokens for one in parts),
+        answer="list",
+    )
 
 
 def _of(one: Score | FieldScore) -> Evidence:

@@ -12,12 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from contextvars import Token as ContextToken
+from dataclasses import replace
 from types import EllipsisType
-from typing import Any, Literal, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar
 
 from hetagent import portal, telemetry
 from hetagent.admission import Admission, Scope, scope
 from hetagent.assembly import Assembly, nothing
+from hetagent.binding import Bindings
 from hetagent.breaker import Breaker
 from hetagent.budget import AtCap, Budget, Spent, check_caps
 from hetagent.errors import BudgetError, InputError, SkillError
@@ -25,10 +27,14 @@ from hetagent.field_stream import AsyncFieldStream, FieldStream
 from hetagent.models.base import Model, Request, as_model
 from hetagent.options import Options, as_ladder, as_policy
 from hetagent.outcome import Outcome
-from hetagent.policy import Policy
+from hetagent.policy import Policy, Threshold
 from hetagent.progress import Progress
 from hetagent.serving import Serving, Tell
 from hetagent.skill import Runner, Skill, current_runner
+
+if TYPE_CHECKING:
+    from hetagent.calibrate.certificate import Certificate
+    from hetagent.calibrate.correctness import Correct
 
 __all__ = ["Orchestrator"]
 
@@ -87,6 +93,7 @@ class Orchestrator:
             as_policy(policy), escalate, timeout, concurrency, progress, budget, breaker
         )
         self._admission = Admission()
+        self._bindings = Bindings()
 
     @property
     def llm(self) -> Model | None:
@@ -250,6 +257,71 @@ class Orchestrator:
         await self._fill(skill, rows, done)
         return [done[index] for index in range(len(rows))]
 
+    def calibrate(
+        self,
+        skill: Skill[P, R],
+        examples: Iterable[tuple[Any, Any]],
+        /,
+        *,
+        max_error: float = 0.05,
+        confidence: float = 0.95,
+        correct: Correct | None = None,
+        fit_share: float = 0.25,
+        seed: int = 0,
+    ) -> Certificate:
+        """Find out, on labelled examples, when the SLM may be trusted, and certify it.
+
+        The SLM answers every example; no LLM is asked. On some of the examples calibrators are
+        fitted, which turn the model's own probabilities into those of being right; on the others
+        thresholds are certified: with a probability of at least ``confidence`` over the draw of the
+        examples, at most ``max_error`` of what is accepted is wrong.
+
+        Example:
+            ``agent.with_options(policy=Certified(agent.calibrate(intent, examples)))``
+
+        Args:
+            skill: The skill, on the model it will run on.
+            examples: Pairs of an input, as a row of `map`, and a label: a value of the output type,
+                or a dict of some fields of a record. They must be drawn like the inputs to come,
+                and none of them may be among the skill's own examples.
+            max_error: The error rate to keep among answers accepted without the LLM.
+            confidence: With which to keep it.
+            correct: Whether an answer is right, given it and its label as JSON data: one bool, or
+                a dict of them by field path. By default they must be equal.
+            fit_share: Share of the examples that calibrators are fitted with; the others certify.
+            seed: Of the split.
+
+        Returns:
+            The certificate. Where nothing can be promised, its thresholds are ``None`` and its
+            `Certificate.explain` says how many labels would do.
+
+        Raises:
+            InputError: There are too few examples, or one cannot be used.
+            CertificateError: The model reports no probabilities.
+            MissingExtraError: scikit-learn is not installed.
+        """
+        from hetagent.calibrate.calibration import calibrate
+
+        model = skill.model or self.slm
+        if model is None:
+            raise SkillError(
+                f"There is no small model to calibrate {skill.name} on.",
+                hint="Give the orchestrator slm=, or bind the skill: skill.using(model).",
+            )
+        alone = Orchestrator(model)
+        alone._options = replace(self._options, policy=Threshold(0.0), budget=None)
+        return calibrate(
+            skill,
+            model,
+            examples,
+            run=alone.map,
+            max_error=max_error,
+            confidence=confidence,
+            correct=correct,
+            fit_share=fit_share,
+            seed=seed,
+        )
+
     def __enter__(self) -> Self:
         """Make plain calls of skills, such as ``intent("…")``, run here."""
         _entered.set((*_entered.get(), current_runner.set(self)))
@@ -301,6 +373,7 @@ class Orchestrator:
         self, skill: Skill[Any, R], request: Request, tell: Tell | None = None
     ) -> Outcome[R]:
         """The one path from a request to an outcome."""
+        self._bindings.check(self._options.policy, skill, skill.model or self.slm)
         with telemetry.skill_span(skill.name) as span:
             serving = Serving(
                 Assembly(skill, request, span.trace_id),

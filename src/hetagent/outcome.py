@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from pydantic_core import to_jsonable_python
 
 from hetagent.errors import HetagentError
 
-__all__ = ["Call", "Draft", "FieldOutcome", "Outcome", "Reason", "ServedBy", "Usage"]
+if TYPE_CHECKING:
+    from hetagent.evidence import Evidence
+
+__all__ = ["Basis", "Call", "Draft", "FieldOutcome", "Outcome", "Reason", "ServedBy", "Usage"]
 
 R = TypeVar("R")
 
@@ -102,6 +105,25 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Basis:
+    """What a decision about the SLM's answer rests on, where its confidence is calibrated.
+
+    Attributes:
+        certificate: Its id.
+        max_error: The error rate it keeps among accepted answers.
+        confidence: Calibrated, by field path, with ``""`` for the whole value.
+        least: The least confidence that is accepted, likewise; ``None`` where none is.
+        gains: Expected gain of asking each LLM, in US dollars, where that was weighed.
+    """
+
+    certificate: str
+    max_error: float
+    confidence: Mapping[str, float]
+    least: Mapping[str, float | None]
+    gains: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """The SLM's answer where it was not accepted.
 
@@ -126,8 +148,8 @@ class Outcome(Generic[R]):
     Attributes:
         skill: Name of the skill.
         value: The answer; ``None`` where ``served_by`` is ``"none"``.
-        confidence: Raw probability that the whole value is correct; ``None`` where the model that
-            served it reports no probabilities.
+        confidence: Probability that the whole value is correct: calibrated where ``basis`` says
+            so, otherwise raw; ``None`` where the model that served it reports no probabilities.
         fields: The fields of a record or list, by path such as ``"items[0].name"``; empty for a
             bare value.
         outside: Of the served value, as in `FieldOutcome`; ``None`` where it is of both models.
@@ -141,6 +163,9 @@ class Outcome(Generic[R]):
         trace_id: 32 hexadecimal digits, the OpenTelemetry trace id where a span is active.
         rung: Index of the LLM that gave the value, or the last of its fields; ``None`` where no
             LLM did.
+        basis: What the decision about the SLM's answer rests on; ``None`` without a certificate.
+        evidence: What calibration sees of the SLM's answer, by path, with ``""`` for the whole;
+            empty where there was no valid one.
     """
 
     skill: str
@@ -157,6 +182,8 @@ class Outcome(Generic[R]):
     error: HetagentError | None = None
     calls: tuple[Call, ...] = ()
     rung: int | None = None
+    basis: Basis | None = None
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
 
     @property
     def usage(self) -> Usage:
@@ -201,6 +228,8 @@ class Outcome(Generic[R]):
             "error": None
             if error is None
             else {"type": type(error).__name__, "message": str(error)},
+            "basis": None if self.basis is None else _plain(self.basis),
+            "evidence": {path: asdict(one) for path, one in self.evidence.items()},
             "usage": asdict(self.usage),
             "latency": dict(self.latency),
             "trace_id": self.trace_id,

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, cast, runtime_checkable
 
 from hetagent.errors import SkillError
-from hetagent.outcome import Reason
+from hetagent.evidence import Evidence
+from hetagent.outcome import Basis, Reason
 
-__all__ = ["Decision", "EarlyPolicy", "Policy", "RungPolicy", "Scored", "Threshold"]
+__all__ = [
+    "CertifyingPolicy",
+    "Decision",
+    "EarlyPolicy",
+    "Policy",
+    "Promise",
+    "RungPolicy",
+    "Scored",
+    "Threshold",
+    "as_certifying_policy",
+    "as_rung_policy",
+]
 
 _INDEX = re.compile(r"\[\d+\]")
 _LAST_STEP = re.compile(r"(?:^|\.)[^.\[\]]*$|\[\]$")
@@ -27,12 +40,17 @@ class Scored:
         fields: By path, in [0, 1]; empty for a bare value.
         agrees: Of a rung's answer: whether it is the SLM's draft again, compared as JSON data;
             ``None`` where there is no valid draft, and of the SLM's own answer.
+        evidence: What calibration sees of it, by path, with ``""`` for the whole; empty where the
+            model reports no probabilities.
+        draft: Of a rung's answer: the evidence of the SLM's draft; otherwise empty.
     """
 
     skill: str
     confidence: float
     fields: Mapping[str, float] = field(default_factory=dict)
     agrees: bool | None = None
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
+    draft: Mapping[str, Evidence] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +63,14 @@ class Decision:
         fields: Paths of the fields that are not sure enough.
         rung: Index of the LLM to escalate to, where there are several. Beyond the last there is
             nobody to ask; about a rung's answer it means at least the next rung.
+        basis: The calibrated confidences and thresholds that it rests on, if it does.
     """
 
     action: Literal["accept", "escalate", "abstain"]
     reason: Reason | None = None
     fields: tuple[str, ...] = ()
     rung: int = 0
+    basis: Basis | None = None
 
 
 @runtime_checkable
@@ -98,6 +118,47 @@ class RungPolicy(Policy, Protocol):
         Returns:
             What to do. To escalate beyond the last rung is to abstain.
         """
+
+
+class Promise(Protocol):
+    """What a policy relies on, such as a certificate: it holds for one skill on one model."""
+
+    def check(self, current: Mapping[str, str]) -> None:
+        """Refuse to be used for anything else.
+
+        Args:
+            current: What runs, by part; see `hetagent.fingerprint.fingerprint`.
+
+        Raises:
+            StaleCertificate: It is not what the promise was made for.
+        """
+
+
+@runtime_checkable
+class CertifyingPolicy(Policy, Protocol):
+    """A policy whose decisions hold only for the models and prompts they were certified for."""
+
+    def certificate(self, skill: str) -> Promise | None:
+        """What it relies on for a skill; it is checked before the skill runs."""
+
+
+@functools.cache
+def _has(kind: type, method: str) -> bool:
+    return callable(getattr(kind, method, None))
+
+
+def as_rung_policy(policy: Policy) -> RungPolicy | None:
+    """The policy where it also decides about LLMs' answers.
+
+    It is asked for every call, and ``isinstance`` with a protocol takes longer than all the rest
+    of one.
+    """
+    return cast(RungPolicy, policy) if _has(type(policy), "decide_rung") else None
+
+
+def as_certifying_policy(policy: Policy) -> CertifyingPolicy | None:
+    """The policy where it relies on certificates; see `as_rung_policy`."""
+    return cast(CertifyingPolicy, policy) if _has(type(policy), "certificate") else None
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,11 @@ from hetagent.calls import Listen, ask
 from hetagent.confidence import FieldScore, Score
 from hetagent.errors import BudgetError, HetagentError, ModelDownError
 from hetagent.escalation import FieldQuestion, field_question
+from hetagent.evidence import evidence
 from hetagent.models.base import Model, Request, Token
 from hetagent.options import Options
 from hetagent.outcome import FieldOutcome, Outcome, Reason
-from hetagent.policy import Decision, EarlyPolicy, RungPolicy, Scored
+from hetagent.policy import Decision, EarlyPolicy, Scored, as_rung_policy
 from hetagent.streaming import FieldReader
 
 __all__ = ["Serving", "Tell"]
@@ -73,7 +74,7 @@ class Serving(Generic[R]):
         policy = options.policy
         self._early = policy if tell is not None and isinstance(policy, EarlyPolicy) else None
         # Where an LLM's answer is judged too, its fields are told only once it is accepted.
-        self._judge = policy if isinstance(policy, RungPolicy) else None
+        self._judge = as_rung_policy(policy)
         self._failure: Exception | None = None
         # Questions belong to the span of the run, wherever they are asked from.
         self._context = contextvars.copy_context()
@@ -99,7 +100,7 @@ class Serving(Generic[R]):
         decision = self._decide(draft)
         if decision.action == "accept":
             await self._withdraw()
-            return self._run.accepted(draft)
+            return self._run.accepted(draft, decision)
         return await self._escalate(decision, draft)
 
     def _decide(self, draft: Attempt) -> Decision:
@@ -112,11 +113,12 @@ class Serving(Generic[R]):
 
     def _scored(self, score: Score) -> Scored:
         fields = {path: one.confidence or 0.0 for path, one in score.fields.items()}
-        return Scored(self._run.skill.name, score.confidence or 0.0, fields)
+        name, whole = self._run.skill.name, score.confidence or 0.0
+        return Scored(name, whole, fields, evidence=evidence(score))
 
     async def _escalate(self, decision: Decision, draft: Attempt | None) -> Outcome[R]:
         """Climb the ladder until an answer is accepted, or nobody is left to ask."""
-        best = standing(draft) if draft is not None and draft.valid else None
+        best = standing(draft, basis=decision.basis) if draft is not None and draft.valid else None
         error = draft.error if draft is not None else None
         # What the budget refused, if it refused anything.
         refusal = _refusal(draft)
@@ -140,9 +142,15 @@ class Serving(Generic[R]):
     def _decide_rung(self, found: Standing, draft: Attempt | None, rung: int) -> Decision:
         if self._judge is None:
             return Decision("accept")
-        agrees = found.json == draft.json if draft is not None and draft.valid else None
-        fields = {path: one.confidence or 0.0 for path, one in found.fields.items()}
-        scored = Scored(self._run.skill.name, found.confidence or 0.0, fields, agrees=agrees)
+        drafted = draft if draft is not None and draft.valid else None
+        scored = Scored(
+            self._run.skill.name,
+            found.confidence or 0.0,
+            {path: one.confidence or 0.0 for path, one in found.fields.items()},
+            agrees=found.json == drafted.json if drafted is not None else None,
+            evidence=found.evidence,
+            draft=drafted.evidence if drafted is not None else {},
+        )
         return self._judge.decide_rung(scored, rung=rung)
 
     def _at_the_cap(

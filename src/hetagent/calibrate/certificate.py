@@ -11,7 +11,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -142,6 +142,10 @@ class Certificate:
         whole = self.parts.get("")
         usable = 1 - self.unusable / self.labels
         return whole.coverage * usable if whole is not None else 0.0
+
+    def bound_to(self, depends_on: Mapping[str, str]) -> Certificate:
+        """The same, for exactly these parts."""
+        return replace(self, depends_on=dict(depends_on))
 
     def check(self, current: Mapping[str, str]) -> None:
         """Refuse to be used for anything else than it was made for.

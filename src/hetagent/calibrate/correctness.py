@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from hetagent.errors import InputError
 from hetagent.schema import OutputType
 
-__all__ = ["Correct", "judge", "label_of", "top_field"]
+__all__ = ["Correct", "judge", "label_of"]
 
 Correct: TypeAlias = Callable[[Any, Any], "bool | Mapping[str, bool]"]
 """Given an answer and its label, both as JSON data: whether the whole is right, or which fields."""
@@ -65,15 +65,6 @@ def label_of(output: OutputType[Any], given: Any) -> Any:
         ) from None
     # Defaults that the label does not name would be judged as if somebody had labelled them.
     return {name: value[name] for name in given if name in value} if partial else value
-
-
-def top_field(path: str) -> str:
-    """The field that calibration knows a path by: a list, with all in it, is one field.
-
-    An item's confidence belongs to a list whose length the model chose too, and several items of
-    one answer are not independent, so that they could not be counted as separate trials.
-    """
-    return path.partition("[")[0]
 
 
 def _equal(value: Any, label: Any, path: str = "") -> dict[str, bool]:

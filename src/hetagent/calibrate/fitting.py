@@ -13,7 +13,9 @@ import functools
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -79,10 +81,12 @@ def fit(
             hint=f"Give {', '.join(KINDS)}.",
         )
     folds = _folds(y, seed)
-    held_out = {name: _cross_fitted(KINDS[name], table, y, folds) for name in names}
-    losses = {name: log_loss(p, y) for name, p in held_out.items()}
-    chosen = _simplest(held_out, losses, y)
-    return Fit(KINDS[chosen](table, y), held_out[chosen], losses)
+    # Threads cost more than they bring on matrices this small, and much more on a busy machine.
+    with _single_threaded():
+        held_out = {name: _cross_fitted(KINDS[name], table, y, folds) for name in names}
+        losses = {name: log_loss(p, y) for name, p in held_out.items()}
+        chosen = _simplest(held_out, losses, y)
+        return Fit(KINDS[chosen](table, y), held_out[chosen], losses)
 
 
 def _checked(table: EvidenceTable, correct: Any) -> Any:
@@ -161,6 +165,8 @@ def _combined(
 ) -> Calibrator:
     known = _common(table) if by_answer else []
     used = np.nonzero(np.ptp(table.columns, axis=0) > _SMALL)[0]
+    if not len(used) and not known:
+        return _platt(table, correct)  # all answers look the same
     centre = table.columns[:, used].mean(axis=0)
     spread = table.columns[:, used].std(axis=0)
     marks = [(table.answers == answer).astype(float) for answer in known]
@@ -250,12 +256,16 @@ def _logistic(
     return model.coef_[0], float(model.intercept_[0]) if intercept else 0.0
 
 
+def _single_threaded() -> AbstractContextManager[Any]:
+    _sklearn("base")
+    limits: AbstractContextManager[Any] = import_module("threadpoolctl").threadpool_limits(1)
+    return limits
+
+
 def _sklearn(module: str) -> Any:
     """A module of scikit-learn, imported where it is first needed."""
-    import importlib
-
     try:
-        return importlib.import_module(f"sklearn.{module}")
+        return import_module(f"sklearn.{module}")
     except ImportError as error:
         raise MissingExtraError("scikit-learn", extra="calibrate") from error
 

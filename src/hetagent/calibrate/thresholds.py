@@ -205,12 +205,12 @@ def shortfall(
     risk = wrong[last] / accepted
     kept = accepted[risk <= max_error]
     surest = max(1, len(s) // 10)
-    # One error more than was seen, so that a few lucky answers do not promise too much.
-    cautious = (wrong[last] + 1) / (accepted + 1)
+    # Half an error more than was seen, so that a few lucky answers do not promise too much; but
+    # where the rate as measured would do, it is not said that none would.
+    cautious = np.minimum((wrong[last] + 0.5) / (accepted + 1), (risk + max_error) / 2)
     needs = [
-        _labels_needed(rate, share / len(s) * tested_share, max_error, confidence)
-        for rate, share in zip(cautious, accepted, strict=True)
-        if rate < max_error
+        _labels_needed(rate, count / len(s) * tested_share, max_error, confidence)
+        for rate, count in zip(cautious[risk < max_error], accepted[risk < max_error], strict=True)
     ]
     return Shortfall(
         labels=min(needs, default=None),

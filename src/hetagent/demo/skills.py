@@ -8,9 +8,10 @@ from pydantic import BaseModel, Field
 
 from hetagent.skill import skill
 
-__all__ = ["Booking", "booking", "intent", "unhappy"]
+__all__ = ["Booking", "booking", "intent", "tone", "unhappy"]
 
 Intent = Literal["book", "change", "cancel", "question", "complaint", "other"]
+Tone = Literal["negative", "positive"]
 
 
 class Booking(BaseModel):
@@ -82,3 +83,17 @@ def booking(message: str) -> Booking:
 )
 def unhappy(message: str) -> bool:
     """Say whether the writer of a message to a restaurant complains about it."""
+
+
+# The wording, and which four examples in which order, were tried out on 80 messages that are in no
+# bundled file, so that those in routing.jsonl are new to the skill.
+@skill(
+    examples=[
+        ("The bill was wrong and the manager shrugged.", "negative"),
+        ("Thank you, it was great.", "positive"),
+        ("The pasta was overcooked and the waiter laughed.", "negative"),
+        ("Please tell the cook that the pie was a joy.", "positive"),
+    ]
+)
+def tone(message: str) -> Tone:
+    """Is this message to a restaurant positive or negative?"""

@@ -1,0 +1,1 @@
+"""Whether escalation can be trusted: calibration, certificates, costs, and the watch over them."""
