@@ -342,8 +342,8 @@ class Orchestrator:
 
             async def work() -> None:
                 for index in waiting:
-                    done[index] = await self._row(skill, rows[index])
-                    progress.advance(escalated=done[index].escalated)
+                    done[index] = one = await self._row(skill, rows[index])
+                    progress.advance(escalated=one.escalated, refused=one.reason == "budget")
 
             workers = [
                 asyncio.create_task(work())

@@ -26,6 +26,7 @@ from hetagent.models.base import Model, Request, Token
 from hetagent.options import Options
 from hetagent.outcome import FieldOutcome, Outcome, Reason
 from hetagent.policy import Decision, EarlyPolicy, Scored, as_rung_policy
+from hetagent.schema import same_json
 from hetagent.streaming import FieldReader
 
 __all__ = ["Serving", "Tell"]
@@ -147,7 +148,7 @@ class Serving(Generic[R]):
             self._run.skill.name,
             found.confidence or 0.0,
             {path: one.confidence or 0.0 for path, one in found.fields.items()},
-            agrees=found.json == drafted.json if drafted is not None else None,
+            agrees=None if drafted is None else same_json(found.json, drafted.json),
             evidence=found.evidence,
             draft=drafted.evidence if drafted is not None else {},
         )
