@@ -23,7 +23,7 @@ from hetagent.calibrate.measures import (
 from hetagent.calibrate.thresholds import Found, find_threshold, plan, shortfall
 from hetagent.errors import InputError
 
-__all__ = ["Split", "certify", "split"]
+__all__ = ["Split", "certified_threshold", "certify", "fit_any", "split"]
 
 _POINTS = 200
 
@@ -82,19 +82,17 @@ def certify(
             "There are no answers to fit with, or none to certify with.",
             hint="Give more labelled examples.",
         )
-    fitted = _fitted(table.take(fitting), y[fitting], seed)
+    fitted = fit_any(table.take(fitting), y[fitting], seed=seed)
     calibrator = fitted.calibrator
     scores = table.scores(calibrator)
-    start = plan(
-        scores[fitting],
-        fitted.held_out,
-        n=len(testing),
+    found = certified_threshold(
+        scores,
+        y,
+        rows=rows,
+        held_out=fitted.held_out,
         max_error=max_error,
         confidence=confidence,
         seed=seed,
-    ).start
-    found = find_threshold(
-        scores[testing], y[testing], start=start, max_error=max_error, confidence=confidence
     )
     missing = shortfall(
         scores,
@@ -117,7 +115,42 @@ def certify(
     )
 
 
-def _fitted(table: EvidenceTable, correct: Any, seed: int) -> Fit:
+def certified_threshold(
+    scores: Floats,
+    correct: Any,
+    *,
+    rows: Split,
+    held_out: Floats,
+    max_error: float,
+    confidence: float,
+    seed: int = 0,
+) -> Found | None:
+    """Plan the sequence of tests with the fitting rows, and run it on those that certify.
+
+    Args:
+        scores: Of n answers.
+        correct: Whether each is right; booleans of shape (n,).
+        rows: Which fitted the calibrator that scores, and which certify.
+        held_out: Probability of each fitting answer, not fitted to its own label.
+        max_error: The error rate to keep among accepted answers, α.
+        confidence: With which to keep it, 1 - δ.
+        seed: Of the simulations.
+    """
+    fitting, testing = rows
+    start = plan(
+        scores[fitting],
+        held_out,
+        n=len(testing),
+        max_error=max_error,
+        confidence=confidence,
+        seed=seed,
+    ).start
+    return find_threshold(
+        scores[testing], correct[testing], start=start, max_error=max_error, confidence=confidence
+    )
+
+
+def fit_any(table: EvidenceTable, correct: Any, *, seed: int = 0) -> Fit:
     """The best calibrator; where nearly all are right or wrong, one that only knows how many."""
     if min(correct.sum(), (~correct).sum()) >= 2:
         return fit(table, correct, seed=seed)
