@@ -387,9 +387,9 @@ def evaluate(adapter: Path) -> float:
     return sum(a == label for a, (_, label) in zip(given, cases, strict=True)) / len(cases)
 
 
-def tuned(adapter: Path) -> LlamaCpp:
+def tuned(adapter: Path, *, threads: int | None = None) -> LlamaCpp:
     """The tuned model, on Q8_0 weights, which are faster than Q4_1 and lose nothing."""
-    return LlamaCpp(requantized("Q8_0"), adapters=[adapter])
+    return LlamaCpp(requantized("Q8_0"), adapters=[adapter], threads=threads)
 
 
 if __name__ == "__main__":
