@@ -5,7 +5,9 @@
 LoRA of rank 16 on all linear layers; 6,000 random training utterances that are in scope, two
 epochs; the loss is taken on the label's tokens and the end of turn alone. FOLDER then holds
 `clinc150.lora.gguf`, for ``LlamaCpp(..., adapters=[path])``, and `tune.json`, what was done and how
-well it went. About 13 minutes on two cores.
+well it went. Needs what `pip install -e .[transformers] --group tune` installs. It took 32 minutes
+on one core of a busy machine (with ``OMP_NUM_THREADS=1``: threads that wait for one another are
+several times slower where other work takes turns with them).
 
 The model has learned its labels, so the prompt does not list them: it is the skill's instructions
 and the utterance. What is trained is, token for token, what llama.cpp evaluates later: the tokens
