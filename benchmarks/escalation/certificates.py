@@ -26,6 +26,7 @@ from benchmarks.escalation.peers.tracer_llm import Tracer
 from benchmarks.escalation.pools import Pool
 from benchmarks.report import Report
 from hetagent.calibrate.certifying import certified_threshold, fit_any, split
+from hetagent.calibrate.fitting import Fit
 
 __all__ = ["ALPHAS", "DELTA", "OURS", "compare", "hold"]
 
@@ -139,9 +140,21 @@ def _ours(
 ) -> Iterator[tuple[float, NDArray[np.bool_]]]:
     """What `hetagent.calibrate.certifying.certify` does, with one fit for all alphas."""
     rows = split(len(draw), fit_share=fit_share, seed=seed)
-    table, correct = pool.table.take(draw), pool.correct[draw]
-    fitted = fit_any(table.take(rows[0]), correct[rows[0]])
-    known, population = table.scores(fitted.calibrator), pool.table.scores(fitted.calibrator)
+    correct = pool.correct[draw]
+    everywhere, fitting = pool.table, pool.table.take(draw[rows[0]])
+    if pool.fields:
+        fits = [_fit(field, draw[rows[0]]) for field in pool.fields]
+        fitting = fitting.jointly(np.column_stack([one.held_out for one in fits]))
+        confidence = [
+            field.table.probabilities(one.calibrator)
+            for field, one in zip(pool.fields, fits, strict=True)
+        ]
+        everywhere = everywhere.jointly(np.column_stack(confidence))
+    fitted = fit_any(fitting, correct[rows[0]])
+    population = everywhere.scores(fitted.calibrator)
+    known = population[draw]
+    # Of the rows that fit, the scores they were fitted with.
+    known[rows[0]] = fitting.scores(fitted.calibrator)
     for alpha in ALPHAS:
         chosen = certified_threshold(
             known,
@@ -152,6 +165,10 @@ def _ours(
             confidence=1 - DELTA,
         )
         yield alpha, population >= (np.inf if chosen is None else chosen.threshold)
+
+
+def _fit(pool: Pool, rows: NDArray[np.int64]) -> Fit:
+    return fit_any(pool.table.take(rows), pool.correct[rows])
 
 
 def _judge(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,12 +28,14 @@ class Pool:
         part: The field; ``""`` for the whole value.
         table: Evidence of the answers.
         correct: Whether each is right.
+        fields: Of a whole record: the pools of its fields, answer by answer.
     """
 
     data: str
     part: str
     table: EvidenceTable
     correct: NDArray[np.bool_]
+    fields: tuple[Pool, ...] = ()
 
     @property
     def name(self) -> str:
@@ -60,9 +62,10 @@ def pools(names: Sequence[str]) -> Iterator[Pool]:
                 f"{PAIRS.name}/{name}.jsonl.gz is not there; benchmarks.escalation.dumps makes it."
             )
         lines = load(name)
-        yield _pool(name, "", lines)
-        for field in FIELDS if "fields" in lines[0] else ():
-            yield _pool(name, field, [line["fields"][field] for line in lines])
+        names = FIELDS if "fields" in lines[0] else ()
+        fields = tuple(_pool(name, one, [line["fields"][one] for line in lines]) for one in names)
+        yield replace(_pool(name, "", lines), fields=fields)
+        yield from fields
 
 
 def _pool(data: str, part: str, lines: Sequence[Any]) -> Pool:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from hetagent.calibrate.certificate import Certificate
 from hetagent.errors import CertificateError, SkillError
-from hetagent.evidence import by_field, top_field
+from hetagent.evidence import top_field
 from hetagent.outcome import Basis
 from hetagent.policy import Decision, Policy, Scored, Threshold
 
@@ -75,20 +75,14 @@ class Certified:
             return self._otherwise.decide(scored)
         if not scored.evidence:
             return Decision("escalate", "no_confidence")
-        known = by_field(scored.evidence)
+        verdicts = found.judged(scored.evidence)
         basis = Basis(
             found.id,
             found.max_error,
-            {path: found.parts[path].calibrator.probability(known[path]) for path in known
-             if path in found.parts},
+            {path: verdict.confidence for path, verdict in verdicts.items()},
             {path: part.least_confidence for path, part in found.parts.items()},
-        )  # fmt: skip
-        passed = {
-            path: part.threshold is not None
-            and path in known
-            and part.calibrator.score(known[path]) >= part.threshold
-            for path, part in found.parts.items()
-        }
+        )
+        passed = {path: path in verdicts and verdicts[path].passed for path in found.parts}
         if self._accepts(passed):
             return Decision("accept", basis=basis)
         weak = [path for path in scored.fields if not passed.get(top_field(path), False)]

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hetagent.confidence import FieldScore, Score
 
-__all__ = ["Evidence", "by_field", "evidence", "top_field"]
+__all__ = ["Evidence", "by_field", "evidence", "jointly", "top_field"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,20 @@ def by_field(found: Mapping[str, Evidence]) -> dict[str, Evidence]:
     for path, one in found.items():
         groups.setdefault(top_field(path), []).append(one)
     return {path: _together(parts) if path else found[""] for path, parts in groups.items()}
+
+
+def jointly(whole: Evidence, confidence: Iterable[float]) -> Evidence:
+    """Of a record, with its fields' calibrated confidences in place of the tokens' probabilities.
+
+    Fields differ in how far their tokens' probabilities can be trusted, so that the product of what
+    they are worth once calibrated ranks records better than the product of all tokens.
+
+    Args:
+        whole: Of the record.
+        confidence: Calibrated, of each field.
+    """
+    known = list(confidence)
+    return replace(whole, raw=math.prod(known), least=min(known)) if known else whole
 
 
 def top_field(path: str) -> str:

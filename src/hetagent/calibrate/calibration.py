@@ -14,7 +14,7 @@ from hetagent.calibrate.certifying import certify, split
 from hetagent.calibrate.correctness import Correct, judge, label_of
 from hetagent.calibrate.evidence_table import EvidenceTable
 from hetagent.errors import CertificateError, InputError
-from hetagent.evidence import Evidence, by_field
+from hetagent.evidence import Evidence, by_field, jointly
 from hetagent.fingerprint import digest, fingerprint
 from hetagent.models.base import Model
 from hetagent.outcome import Outcome
@@ -117,18 +117,29 @@ def certificate_of(
         )
     fitting, testing = split(len(usable), fit_share=fit_share, seed=seed)
     parts: dict[str, Part] = {}
-    for path in dict.fromkeys(path for one in usable for path in one.correct):
+    # Calibrated confidences of the fields of each answer, which its whole value builds on.
+    fields: list[list[float]] = [[] for _ in usable]
+    paths = dict.fromkeys(path for one in usable for path in one.correct)
+    for path in sorted(paths, key=lambda path: not path):  # the whole value last
         rows = [i for i, one in enumerate(usable) if path in one.correct and path in one.evidence]
         if len(rows) < _LEAST:
             continue
-        parts[path] = certify(
-            EvidenceTable.of([usable[i].evidence[path] for i in rows]),
+        evidence = [usable[i].evidence[path] for i in rows]
+        raw = np.array([one.raw for one in evidence])
+        if not path:
+            evidence = [jointly(one, fields[i]) for i, one in zip(rows, evidence, strict=True)]
+        parts[path], known = certify(
+            EvidenceTable.of(evidence),
             [usable[i].correct[path] for i in rows],
             rows=(np.nonzero(np.isin(rows, fitting))[0], np.nonzero(np.isin(rows, testing))[0]),
             max_error=max_error,
             confidence=confidence,
+            raw=raw,
             seed=seed,
         )
+        for i, one in zip(rows, known, strict=True):
+            fields[i].append(float(one))
+    parts = {path: parts[path] for path in paths if path in parts}
     bare = Certificate(
         skill,
         max_error,

@@ -17,9 +17,10 @@ from typing import Any, Self
 
 from hetagent.calibrate.calibrator import Calibrator
 from hetagent.errors import CertificateError, StaleCertificate
+from hetagent.evidence import Evidence, by_field, jointly
 from hetagent.fingerprint import digest
 
-__all__ = ["Certificate", "Curves", "Part", "Quality"]
+__all__ = ["Certificate", "Curves", "Part", "Quality", "Verdict"]
 
 _FORMAT = 1
 
@@ -57,6 +58,19 @@ class Curves:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a certificate says of one value or field.
+
+    Attributes:
+        confidence: Calibrated, in [0, 1].
+        passed: Whether it is accepted.
+    """
+
+    confidence: float
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """What holds for the whole value, or for one field.
 
@@ -91,6 +105,12 @@ class Part:
     must_escalate: float
     surest_error: float
     curves: Curves
+
+    def judged(self, evidence: Evidence) -> Verdict:
+        """Compare evidence with the threshold."""
+        score = self.calibrator.score(evidence)
+        passed = self.threshold is not None and score >= self.threshold
+        return Verdict(self.calibrator.of_score(score), passed)
 
     @property
     def coverage(self) -> float:
@@ -146,6 +166,23 @@ class Certificate:
     def bound_to(self, depends_on: Mapping[str, str]) -> Certificate:
         """The same, for exactly these parts."""
         return replace(self, depends_on=dict(depends_on))
+
+    def judged(self, evidence: Mapping[str, Evidence]) -> dict[str, Verdict]:
+        """Compare an answer with its calibrators and thresholds, part by part.
+
+        Args:
+            evidence: Of the answer, by path.
+        """
+        known = by_field(evidence)
+        found = {
+            path: self.parts[path].judged(one)
+            for path, one in known.items()
+            if path and path in self.parts
+        }
+        if "" in known and "" in self.parts:
+            fields = [verdict.confidence for verdict in found.values()]
+            found[""] = self.parts[""].judged(jointly(known[""], fields))
+        return found
 
     def check(self, current: Mapping[str, str]) -> None:
         """Refuse to be used for anything else than it was made for.

@@ -59,8 +59,9 @@ def certify(
     rows: Split,
     max_error: float,
     confidence: float,
+    raw: Floats | None = None,
     seed: int = 0,
-) -> Part:
+) -> tuple[Part, Floats]:
     """Fit a calibrator, choose a threshold, and certify it.
 
     Args:
@@ -69,7 +70,12 @@ def certify(
         rows: Which fit, and which certify.
         max_error: The error rate to keep among accepted answers, α.
         confidence: With which to keep it, 1 - δ.
+        raw: Raw confidences to compare with, of shape (n,); by default those of the table.
         seed: Of the folds and simulations.
+
+    Returns:
+        What holds, and the confidence of each of the n answers, of shape (n,); for those that
+        fitted by calibrators that had not seen them.
 
     Raises:
         InputError: There are too few answers.
@@ -102,17 +108,21 @@ def certify(
         confidence=confidence,
     )
     tested = table.take(testing)
-    raw, calibrated = _raw(tested), tested.probabilities(calibrator)
-    return Part(
+    before = _raw(tested) if raw is None else raw[testing]
+    calibrated = tested.probabilities(calibrator)
+    every = table.probabilities(calibrator)
+    every[fitting] = fitted.held_out
+    part = Part(
         calibrator=calibrator,
         **_proved(found, len(testing)),
-        raw=_quality(raw, y[testing]),
+        raw=_quality(before, y[testing]),
         calibrated=_quality(calibrated, y[testing]),
         labels_needed=None if found else missing.labels,
         must_escalate=missing.escalated,
         surest_error=missing.surest_error,
         curves=_curves(scores[testing], calibrated, y[testing]),
     )
+    return part, every
 
 
 def certified_threshold(
