@@ -76,23 +76,32 @@ class Certified:
         if not scored.evidence:
             return Decision("escalate", "no_confidence")
         known = by_field(scored.evidence)
-        basis = Basis(
-            found.id,
-            found.max_error,
-            {path: found.parts[path].calibrator.probability(known[path]) for path in known
-             if path in found.parts},
-            {path: part.least_confidence for path, part in found.parts.items()},
-        )  # fmt: skip
         passed = {
             path: part.threshold is not None
             and path in known
             and part.calibrator.score(known[path]) >= part.threshold
             for path, part in found.parts.items()
         }
+        basis = Basis(
+            found.id,
+            found.max_error,
+            {path: found.parts[path].calibrator.probability(known[path]) for path in known
+             if path in found.parts},
+            {path: part.least_confidence for path, part in found.parts.items()},
+            promised=self._promised(passed),
+        )  # fmt: skip
         if self._accepts(passed):
             return Decision("accept", basis=basis)
         weak = [path for path in scored.fields if not passed.get(top_field(path), False)]
         return Decision("escalate", "low_confidence", tuple(weak), basis=basis)
+
+    def _promised(self, passed: Mapping[str, bool]) -> tuple[str, ...]:
+        """What the certificate vouches for: the whole value, or each field by itself."""
+        fields = [path for path in passed if path]
+        by_whole = self._accept == "whole" or not fields
+        if by_whole and passed.get("", False):
+            return ("",)
+        return tuple(path for path in fields if passed[path])
 
     def _accepts(self, passed: Mapping[str, bool]) -> bool:
         if self._accept == "whole":
