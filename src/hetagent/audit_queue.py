@@ -99,6 +99,16 @@ class AuditQueue:
             await asyncio.sleep(_POLL_SECONDS)
         return True
 
+    def cancel(self) -> None:
+        """Give up all that are waiting or running; `flush` waits until they are gone."""
+        if self.count:
+            with contextlib.suppress(RuntimeError):  # the loop was closed, and none is left
+                audit_loop().call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
     def _renew(self) -> None:
         self._process = os.getpid()
         self._changed = threading.Condition()

@@ -204,6 +204,10 @@ class Auditing:
         self._save()
         return done
 
+    def cancel(self) -> None:
+        """Give up the audits that are under way; their verdicts stay open, for feedback."""
+        self._queue.cancel()
+
     # --- one audit
 
     async def _job(
