@@ -149,13 +149,13 @@ def in_words(status: AuditStatus) -> str:
         since = f" since audit {status.onset}" if status.onset is not None else ""
         return (
             f"{status.certificate}: broken. {found}; the error rate{since} is within {bounds}, and "
-            f"{status.max_error:.4g} is allowed."
+            f"{100 * status.max_error:.4g}% is allowed."
         )
     silent = status.open + status.lost
     unknown = f" Of {silent} more the verdict is not known." if silent else ""
     return (
         f"{status.certificate}: holding. {found}; the error rate is within {bounds}, and "
-        f"{status.max_error:.4g} is allowed.{unknown}"
+        f"{100 * status.max_error:.4g}% is allowed.{unknown}"
     )
 
 

@@ -89,7 +89,7 @@ def test_a_verdict_counts_once():
     assert audits.verdict("0", False) == "closed", "all before it were settled"
     assert audits.status("s").errors == 0
     assert audits.status("s").answered == 2
-    assert audits.unjoined == {"repeated": 1, "closed": 1, "volunteered": 0}
+    assert audits.unjoined == {"repeated": 1, "closed": 1, "volunteered": 0, "partial": 0}
 
 
 def test_a_trace_is_drawn_once_while_it_is_kept():
