@@ -76,17 +76,26 @@ class Certified:
         if not scored.evidence:
             return Decision("escalate", "no_confidence")
         verdicts = found.judged(scored.evidence)
+        passed = {path: path in verdicts and verdicts[path].passed for path in found.parts}
         basis = Basis(
             found.id,
             found.max_error,
             {path: verdict.confidence for path, verdict in verdicts.items()},
             {path: part.least_confidence for path, part in found.parts.items()},
+            promised=self._promised(passed),
         )
-        passed = {path: path in verdicts and verdicts[path].passed for path in found.parts}
         if self._accepts(passed):
             return Decision("accept", basis=basis)
         weak = [path for path in scored.fields if not passed.get(top_field(path), False)]
         return Decision("escalate", "low_confidence", tuple(weak), basis=basis)
+
+    def _promised(self, passed: Mapping[str, bool]) -> tuple[str, ...]:
+        """What the certificate vouches for: the whole value, or each field by itself."""
+        fields = [path for path in passed if path]
+        by_whole = self._accept == "whole" or not fields
+        if by_whole and passed.get("", False):
+            return ("",)
+        return tuple(path for path in fields if passed[path])
 
     def _accepts(self, passed: Mapping[str, bool]) -> bool:
         if self._accept == "whole":

@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from hetagent.admission import Allowance
 from hetagent.assembly import Assembly, Standing, field_outcome, standing
 from hetagent.attempt import Attempt
+from hetagent.auditing import Auditing
 from hetagent.calls import Listen, ask
 from hetagent.confidence import FieldScore, Score
 from hetagent.errors import BudgetError, HetagentError, ModelDownError
@@ -46,6 +47,7 @@ class Serving(Generic[R]):
         llms: The models to escalate to, in order.
         options: How.
         allowance: What it may spend, and which models may be called.
+        audits: What they have found of the policy's certificates; ``None`` without audits.
         tell: Told each field, with its path, as soon as it is complete, and again where that
             changes; at the end it has been told all fields as they are in the outcome.
     """
@@ -58,6 +60,7 @@ class Serving(Generic[R]):
         llms: tuple[Model, ...],
         options: Options,
         allowance: Allowance,
+        audits: Auditing | None = None,
         tell: Tell | None = None,
     ) -> None:
         self._run = run
@@ -65,6 +68,7 @@ class Serving(Generic[R]):
         self._llms = llms
         self._options = options
         self._allowance = allowance
+        self._audits = audits
         self._tell = tell
         self._told: dict[str, FieldOutcome] = {}
         # What the LLM of one rung is being asked for.
@@ -97,6 +101,10 @@ class Serving(Generic[R]):
     async def _outcome(self) -> Outcome[R]:
         if self._slm is None or not self._options.policy.asks_slm(self._run.skill.name):
             return await self._escalate(Decision("escalate", "policy"), None)
+        if self._audits is not None:
+            refusal = self._audits.refusal(self._options.policy, self._run.skill.name)
+            if refusal is not None:
+                return await self._escalate(refusal, None)
         draft = await self._ask(self._slm, self._run.request)
         decision = self._decide(draft)
         if decision.action == "accept":
@@ -107,7 +115,10 @@ class Serving(Generic[R]):
     def _decide(self, draft: Attempt) -> Decision:
         if not draft.valid or draft.score is None:
             return Decision("escalate", draft.reason)
-        decision = self._options.policy.decide(self._scored(draft.score))
+        scored = self._scored(draft.score)
+        decision = self._options.policy.decide(scored)
+        if self._audits is not None:
+            decision = self._audits.revised(decision, scored)
         if draft.score.confidence is None and decision.action != "accept":
             return replace(decision, reason="no_confidence", fields=())
         return decision

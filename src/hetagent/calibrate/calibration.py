@@ -11,7 +11,7 @@ import numpy as np
 
 from hetagent.calibrate.certificate import Certificate, Part
 from hetagent.calibrate.certifying import certify, split
-from hetagent.calibrate.correctness import Correct, judge, label_of
+from hetagent.calibrate.correctness import Correct, is_partial, judge, label_of
 from hetagent.calibrate.evidence_table import EvidenceTable
 from hetagent.errors import CertificateError, InputError
 from hetagent.evidence import Evidence, by_field, jointly
@@ -167,7 +167,7 @@ def judged(
             found.append(Judged({}, {}))
             continue
         right = judge(skill.output.to_json(outcome.value), label, correct=correct)
-        if _is_partial(skill, label) and correct is None:
+        if is_partial(skill.output, label) and correct is None:
             right.pop("", None)
         found.append(Judged(by_field(outcome.evidence), right))
     return found
@@ -194,14 +194,6 @@ def parsed(skill: Skill[Any, Any], examples: Iterable[Any]) -> tuple[list[Any], 
         except InputError as error:
             raise InputError(f"Example {number}: {error.message}", hint=error.hint) from None
     return rows, labels
-
-
-def _is_partial(skill: Skill[Any, Any], label: Any) -> bool:
-    """Whether a label leaves fields of the record out, so that the whole cannot be judged."""
-    from hetagent.schema import resolve
-
-    schema = resolve(skill.schema, skill.schema)
-    return isinstance(label, Mapping) and not set(schema.get("properties", {})) <= set(label)
 
 
 def _text(skill: Skill[Any, Any], row: Any) -> str:

@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -151,7 +152,7 @@ class Certificate:
     parts: Mapping[str, Part]
     depends_on: Mapping[str, str] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Twelve hexadecimal digits that name it."""
         return digest(self.to_dict())[:12]
