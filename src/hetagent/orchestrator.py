@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
@@ -30,6 +31,7 @@ from hetagent.outcome import Outcome
 from hetagent.policy import Policy, Threshold
 from hetagent.progress import Progress
 from hetagent.serving import Serving, Tell
+from hetagent.sink import Recorder, Sink
 from hetagent.skill import Runner, Skill, current_runner
 
 if TYPE_CHECKING:
@@ -64,6 +66,8 @@ class Orchestrator:
         progress: Whether `map` shows a progress bar; ``None``: on a terminal.
         budget: Caps on what model calls cost and take; ``None`` for none.
         breaker: When an LLM that fails is left alone for a while; ``None`` for never.
+        log: Where each outcome is recorded: a file of JSON lines, without inputs and answers, or
+            a sink of your own.
 
     Attributes:
         slm: The small model, or ``None``.
@@ -86,6 +90,7 @@ class Orchestrator:
         progress: bool | None = None,
         budget: Budget | None = None,
         breaker: Breaker | None = Breaker(),  # noqa: B008 - it is frozen
+        log: Sink | str | os.PathLike[str] | None = None,
     ) -> None:
         self.slm: Model | None = as_model(slm, "slm")
         self.llms: tuple[Model, ...] = as_ladder(llm)
@@ -94,6 +99,7 @@ class Orchestrator:
         )
         self._admission = Admission()
         self._bindings = Bindings()
+        self._recorder = None if log is None else Recorder(log)
 
     @property
     def llm(self) -> Model | None:
@@ -104,6 +110,11 @@ class Orchestrator:
     def spent(self) -> Spent:
         """What was spent so far, by this orchestrator and those made of it by `with_options`."""
         return self._admission.spent(self._options.budget)
+
+    @property
+    def unrecorded(self) -> int:
+        """Outcomes that ``log=`` could not take, for want of room on the disk, say."""
+        return self._recorder.lost if self._recorder is not None else 0
 
     def with_options(
         self,
@@ -118,11 +129,11 @@ class Orchestrator:
     ) -> Orchestrator:
         """The same models under other options; those that are not given stay as they are.
 
-        What was spent counts for both.
+        What was spent counts for both, and both have one log.
         """
         old = self._options
         other = Orchestrator(self.slm, llm=self.llms)
-        other._admission = self._admission
+        other._admission, other._recorder = self._admission, self._recorder
         other._options = Options(
             old.policy if policy is None else as_policy(policy),
             old.escalate if escalate is None else escalate,
@@ -361,7 +372,7 @@ class Orchestrator:
             args, kwargs = skill.bind_row(row)
             request = skill.request(*args, **kwargs)
         except (InputError, SkillError) as error:
-            return nothing(skill, "invalid_input", error)
+            return self._recorded(nothing(skill, "invalid_input", error))
         try:
             return await self._serve(skill, request)
         except BudgetError as error:
@@ -387,10 +398,15 @@ class Orchestrator:
                 outcome = await serving.outcome()
             except BudgetError as error:
                 if error.outcome is not None:
-                    span.end(error.outcome)
+                    span.end(self._recorded(error.outcome))
                 raise
             span.end(outcome)
-            return outcome
+            return self._recorded(outcome)
+
+    def _recorded(self, outcome: Outcome[R]) -> Outcome[R]:
+        if self._recorder is not None:
+            self._recorder.record(outcome)
+        return outcome
 
     def _require_models(self, skill: Skill[Any, Any]) -> None:
         if not isinstance(skill, Skill):
