@@ -209,8 +209,9 @@ class Threshold:
         own = self.skills.get(scored.skill, self.default)
         least: dict[str, float | None]
         if isinstance(own, Mapping):
-            least = {path: self._of_field(path, own) for path in scored.fields}
-            weak = tuple(path for path, value in scored.fields.items() if value < least[path])
+            fields = {path: self._of_field(path, own) for path in scored.fields}
+            least = {**fields}
+            weak = tuple(path for path, value in scored.fields.items() if value < fields[path])
             whole = own.get("", 0.0 if scored.fields else self.default)
             sure = not weak and scored.confidence >= whole
             if whole > 0:

@@ -138,6 +138,7 @@ def entry(outcome: Outcome[Any], *, values: bool = False) -> dict[str, Any]:
     """
     basis = outcome.basis
     changed = changes(outcome)
+    evidence = {path: asdict(one) for path, one in outcome.evidence.items()}
     known = {
         "format": FORMAT,
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -151,7 +152,7 @@ def entry(outcome: Outcome[Any], *, values: bool = False) -> dict[str, Any]:
         "least": dict(outcome.least),
         "changed": None if changed is None else list(changed),
         "basis": None if basis is None else asdict(basis),
-        "evidence": {path: asdict(one) for path, one in outcome.evidence.items()},
+        "evidence": evidence,
         "error": None if outcome.error is None else type(outcome.error).__name__,
         "cost_usd": outcome.cost_usd,
         "seconds": outcome.seconds,
@@ -160,7 +161,7 @@ def entry(outcome: Outcome[Any], *, values: bool = False) -> dict[str, Any]:
     if values:
         whole = outcome.to_dict()
         return known | {"value": whole["value"], "draft": whole["draft"]}
-    for one in known["evidence"].values():
+    for one in evidence.values():
         del one["answer"]  # a label
     return known
 

@@ -6,11 +6,12 @@ Logs may be long: lines are counted as they are read, and none is kept.
 from __future__ import annotations
 
 import json
+import math
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -109,10 +110,10 @@ class SkillRuns:
         Raises:
             KeyError, TypeError, ValueError, AttributeError: It is not a line of a log.
         """
-        when = datetime.fromisoformat(line["time"])
+        when = datetime.fromisoformat(line["time"]).astimezone(UTC)
         minute = int(when.timestamp()) // _MINUTE
-        served, seconds, spent = str(line["served_by"]), float(line["seconds"]), line["cost_usd"]
-        usd = None if spent is None else float(spent)
+        served, seconds, spent = str(line["served_by"]), _finite(line["seconds"]), line["cost_usd"]
+        usd = None if spent is None else _finite(spent)
         reason = ACCEPTED if line["reason"] is None else str(line["reason"])
         models = [_model_call(call) for call in line["calls"]]
         confidence = _calibrated(line["basis"])
@@ -203,13 +204,20 @@ def _model_call(call: Mapping[str, Any]) -> tuple[tuple[str, int | None, str], M
         calls=1,
         failed=int(failed),
         priced=int(priced),
-        usd=float(usd) if priced else 0.0,
+        usd=_finite(usd) if priced else 0.0,
         unpriced=int(usd is None),
-        seconds=float(call["seconds"] or 0.0),
+        seconds=_finite(call["seconds"] or 0.0),
     )
 
 
 def _calibrated(basis: Mapping[str, Any] | None) -> tuple[str, float] | None:
     if basis is None or "" not in basis["confidence"]:
         return None
-    return str(basis["certificate"]), float(basis["confidence"][""])
+    return str(basis["certificate"]), _finite(basis["confidence"][""])
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value!r} is no finite number")
+    return number
