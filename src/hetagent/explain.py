@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -68,12 +69,13 @@ def changes(outcome: Outcome[Any]) -> dict[str, tuple[Any, Any]] | None:
 
 
 def money(usd: float) -> str:
-    """US dollars, with as many digits as a small sum needs."""
-    if abs(usd) >= 1:
+    """US dollars: to the cent, and to four digits where that is less than a dollar."""
+    if usd >= 1:
         return f"${usd:,.2f}"
-    if 0 < abs(usd) < 1e-6:
+    if 0 < usd < 1e-6:
         return "less than $0.000001"
-    whole, _, cents = f"{usd:.6f}".rstrip("0").partition(".")
+    digits = 3 - math.floor(math.log10(usd)) if usd > 0 else 2
+    whole, _, cents = f"{usd:.{min(digits, 8)}f}".rstrip("0").partition(".")
     return f"${whole}.{cents:0<2}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from hetagent.calibrate.audits import AuditStatus
 from hetagent.calibrate.certificate import Certificate, Part
@@ -15,6 +16,9 @@ from hetagent.report.runs import SkillRuns
 __all__ = ["certificate_section"]
 
 
+_CAPTION = "Each row holds by itself. Calibration error: raw → calibrated."
+
+
 def certificate_section(certificate: Certificate, skill: SkillReport) -> Element:
     """Everything about one certificate."""
     promising = any(part.threshold is not None for part in certificate.parts.values())
@@ -23,7 +27,7 @@ def certificate_section(certificate: Certificate, skill: SkillReport) -> Element
         el("h3", "Certificate ", el("code", certificate.id)),
         el("p", certificate.guarantee if promising else _no_promise(certificate),
            class_="promise" if promising else "promise none"),
-        el("p", f"Made {certificate.made} from {certificate.labels:,} labelled examples: "
+        el("p", f"Made {_day(certificate.made)} from {certificate.labels:,} labelled examples: "
            f"{certificate.fitted:,} fitted the calibrators, the others certify; for "
            f"{certificate.unusable:,} the SLM gave no valid answer, and such always escalate.",
            class_="soft"),
@@ -58,6 +62,13 @@ def certificate_section(certificate: Certificate, skill: SkillReport) -> Element
     return section
 
 
+def _day(made: str) -> str:
+    try:
+        return datetime.fromisoformat(made).astimezone(UTC).strftime("%d %B %Y, %H:%M UTC")
+    except ValueError:  # it is any text, as far as its file goes
+        return made
+
+
 def _no_promise(certificate: Certificate) -> str:
     return (
         f"Nothing can be accepted without the LLM at an error rate of "
@@ -69,7 +80,11 @@ def _parts(certificate: Certificate) -> Element:
     heads = [
         "", "accepted from", "accepted", "wrong", "at most wrong", "calibration error", "AUROC",
     ]  # fmt: skip
-    return table(heads, [_row(p, part) for p, part in certificate.parts.items()], "Certified")
+    return table(
+        heads,
+        [_row(p, part) for p, part in certificate.parts.items()],
+        _CAPTION,
+    )
 
 
 def _row(path: str, part: Part) -> list[Node]:
@@ -134,7 +149,7 @@ def _price_todo(runs: SkillRuns | None) -> Element:
     return el(
         "p",
         "What a call of the LLM costs is not known, so the chart counts calls. Give a log with ",
-        el("code", "--log"),
+        el("code", "--log", class_="option"),
         " in which an LLM of known price was asked.",
         class_="todo",
     )
@@ -146,7 +161,7 @@ def _audits(status: AuditStatus | None) -> Iterator[Element]:
             "p",
             "No audits are known. Have a random share of accepted answers checked, and name the "
             "file with their state with ",
-            el("code", "--audits"),
+            el("code", "--audits", class_="option"),
             ".",
             class_="todo",
         )

@@ -36,8 +36,9 @@ def percent(share: float) -> str:
     """A share as a percentage, with digits where it is small."""
     digits = 0 if share == 0 or share >= 0.0995 else 1 if share >= 0.00995 else 2
     text = f"{100 * share:.{digits}f}"
+    text = text.rstrip("0").rstrip(".") if digits else text
     # What is not nothing, or not all, must not look so.
-    if share > 0 and float(text) == 0:
+    if share > 0 and float(text or 0) == 0:
         return "<0.01%"
     return "99.9%" if share < 1 and text == "100" else f"{text}%"
 
@@ -51,7 +52,13 @@ def risk_coverage(name: str, part: Part, max_error: float) -> Element:
     marks = []
     if part.threshold is not None:
         marks.append(
-            Mark(part.coverage, part.errors / part.accepted, "chosen", top=part.upper_bound)
+            Mark(
+                part.coverage,
+                part.errors / part.accepted,
+                "chosen",
+                top=part.upper_bound,
+                below=True,
+            )
         )
     chart = Plot(
         f"Risk and coverage: {name}",
@@ -180,7 +187,8 @@ def cost_quality(
     return figure(
         "Cost and quality",
         plot(chart),
-        [(f"line {style}", how) for style, how, _ in curves] + [("chosen", "chosen")],
+        [(f"line {style}", how) for style, how, _ in curves]
+        + ([("chosen", "chosen")] if marks else []),
         note=said + " What the LLM itself gets wrong comes on top, and is not known here.",
         behind=table(
             [*heads, "served wrongly"], rows, "Cost and quality, by the labels of the certificate"
@@ -206,6 +214,7 @@ def reasons_over_time(name: str, time: Timeline) -> Element:
         labels=labels,
         parts=[{_words(reason): share for reason, share in one.items()} for one in parts],
         styles={_words(reason): style for reason, style in styles.items()},
+        x="time (UTC)",
         y=Axis("share of calls", 0, high, _tick),
     )
     heads = ["from (UTC)", "calls", *[_words(reason) for reason in order]]
@@ -213,7 +222,7 @@ def reasons_over_time(name: str, time: Timeline) -> Element:
         (label, str(total), *[str(one.get(reason, 0)) for reason in order])
         for label, total, one in zip(labels, totals, time.counts, strict=True)
     ]
-    said = f"One column for {width}, times in UTC."
+    said = f"One column for {width}."
     return figure(
         "Escalation reasons over time",
         chart,

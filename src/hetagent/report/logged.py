@@ -112,5 +112,5 @@ def _saved(runs: SkillRuns, usd: float) -> list[Node]:
 
 def _seconds(seconds: float) -> str:
     if seconds < 0.001:
-        return "1 ms"
+        return "<1 ms"
     return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

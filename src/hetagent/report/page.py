@@ -78,7 +78,8 @@ def _promise_cells(newest: Certificate | None) -> list[Node]:
         return ["-", "-"]
     whole = newest.parts.get("")
     if _promising(newest.parts):
-        share = percent(newest.coverage) if whole is not None else "by field"
+        by_whole = whole is not None and whole.threshold is not None
+        share = percent(newest.coverage) if by_whole else "by field"
         return [f"at most {percent(newest.max_error)} wrong", share]
     return [el("span", "nothing", class_="bad"), percent(0.0)]
 
@@ -101,7 +102,7 @@ def _skill(number: int, one: SkillReport) -> Element:
         section.append(
             el("p", "There is no certificate of this skill, so nothing is promised. Make one with ",
                el("code", "agent.calibrate(skill, examples).save(\"certificate.json\")"),
-               ", and name it with ", el("code", "--certificate"), ".", class_="todo")
+               ", and name it with ", el("code", "--certificate", class_="option"), ".", class_="todo")
         )  # fmt: skip
     for certificate in one.certificates:
         section.append(certificate_section(certificate, one))
@@ -110,7 +111,7 @@ def _skill(number: int, one: SkillReport) -> Element:
         section.append(
             el("p", "No log tells of this skill. Record its outcomes with ",
                el("code", "Orchestrator(..., log=\"runs.jsonl\")"), ", and name the file with ",
-               el("code", "--log"), ".", class_="todo")
+               el("code", "--log", class_="option"), ".", class_="todo")
         )  # fmt: skip
     else:
         section.extend(runs_section(one.skill, one.runs, llm_for_everything(one.runs)))

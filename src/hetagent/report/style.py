@@ -38,7 +38,8 @@ a { color: var(--c1); }
   color: var(--soft); }
 .good { color: var(--good); font-weight: 600; } .bad { color: var(--bad); font-weight: 600; }
 .grid { display: grid; gap: 1rem;
-  grid-template-columns: repeat(auto-fit, minmax(min(19rem, 100%), 1fr)); }
+  grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr));
+  align-items: start; }
 figure { margin: 0; padding: .9rem; background: var(--card); border: 1px solid var(--rule);
   border-radius: 8px; min-width: 0; }
 figcaption { font-weight: 600; }
@@ -49,14 +50,16 @@ figure > svg { display: block; width: 100%; height: auto; margin: .4rem 0; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums;
   margin: .5rem 0; }
-caption { text-align: left; padding-bottom: .25rem; }
+caption { text-align: left; padding-bottom: .25rem; white-space: nowrap; }
 th, td { padding: .3rem .75rem .3rem 0; text-align: right; border-bottom: 1px solid var(--rule);
   vertical-align: top; }
 th:first-child, td:first-child { text-align: left; }
 thead th { color: var(--soft); font-weight: 600; white-space: nowrap; }
 tbody th { font-weight: 500; }
-.hashes td { text-align: left; }
+.wide th, .wide td { white-space: nowrap; }
+.wide .hashes td { text-align: left; white-space: normal; min-width: 14rem; }
 code { font: .85em ui-monospace, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
+.option { white-space: nowrap; }
 details { margin-top: .4rem; } summary { cursor: pointer; color: var(--soft); font-size: .85rem; }
 svg text { fill: var(--soft); font: 12.5px system-ui, -apple-system, "Segoe UI", sans-serif; }
 svg .label { font-size: 13px; } svg .named { fill: var(--ink); font-weight: 600;

@@ -15,7 +15,7 @@ from hetagent.report.markup import Element, el
 __all__ = ["Axis", "Line", "Mark", "Plot", "Rule", "columns", "plot", "shares"]
 
 _WIDTH, _HEIGHT = 400.0, 270.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 12.0, 12.0, 46.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 22.0, 12.0, 46.0
 _ids = itertools.count(1)
 
 
@@ -90,6 +90,7 @@ class Mark:
         label: Written beside it.
         style: Its class.
         top: Where a whisker from it ends; ``None`` for none.
+        below: Whether its label is to be below it, where there is room.
     """
 
     x: float
@@ -97,6 +98,7 @@ class Mark:
     label: str
     style: str = "chosen"
     top: float | None = None
+    below: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,7 @@ def columns(
     labels: Sequence[str],
     parts: Sequence[Mapping[str, float]],
     styles: Mapping[str, str],
+    x: str,
     y: Axis,
 ) -> Element:
     """Columns side by side, each of parts on top of each other.
@@ -164,6 +167,7 @@ def columns(
         labels: Below the columns; not all are written where there are many.
         parts: Height of each part of each column, by name.
         styles: Class of each part by name, the lowest first.
+        x: What the columns are.
         y: The axis upwards.
     """
     frame = _frame(title, description, _HEIGHT)
@@ -184,8 +188,11 @@ def columns(
                 base += height
         if index % shown == 0:
             anchor = "start" if index == 0 and len(label) * 6 > step else "middle"
-            x = _LEFT if anchor == "start" else middle
-            frame.append(_text(label, x, _HEIGHT - _BOTTOM + 18, anchor=anchor))
+            place = _LEFT if anchor == "start" else middle
+            frame.append(_text(label, place, _HEIGHT - _BOTTOM + 18, anchor=anchor))
+    frame.append(_base())  # over the columns
+    middle = (_LEFT + _WIDTH - _RIGHT) / 2
+    frame.append(_text(x, middle, _HEIGHT - 8, anchor="middle", style="label"))
     return frame
 
 
@@ -231,7 +238,7 @@ def _axes(
     for tick in y.ticks():
         yield el("line", x1=_LEFT, x2=right, y1=up(tick), y2=up(tick), class_="grid")
         yield _text(y.text(tick), _LEFT - 6, up(tick) + 4, anchor="end")
-    yield el("line", x1=_LEFT, x2=right, y1=bottom, y2=bottom, class_="axis")
+    yield _base()
     middle = (_TOP + bottom) / 2
     yield el("text", y.label, x=0, y=0, text_anchor="middle", class_="label",
              transform=f"translate(11 {middle:g}) rotate(-90)")  # fmt: skip
@@ -242,6 +249,11 @@ def _axes(
         yield _text(x.text(tick), across(tick), bottom + 18, anchor="middle")
     yield el("text", x.label, x=(_LEFT + right) / 2, y=_HEIGHT - 8, text_anchor="middle",
              class_="label")  # fmt: skip
+
+
+def _base() -> Element:
+    bottom = _HEIGHT - _BOTTOM
+    return el("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=bottom, y2=bottom, class_="axis")
 
 
 def _line(
@@ -273,8 +285,8 @@ def _mark(
         yield el("line", x1=x, x2=x, y1=y, y2=top, class_="whisker")
         yield el("line", x1=x - 4, x2=x + 4, y1=top, y2=top, class_="whisker")
     yield el("circle", cx=x, cy=y, r=5.5, class_=mark.style)
-    right = x > (_LEFT + _WIDTH) / 2
-    below = y < _TOP + 26
+    right = x > (_WIDTH - _RIGHT - 60 if mark.below else (_LEFT + _WIDTH) / 2)
+    below = y < _HEIGHT - _BOTTOM - 18 if mark.below else y < _TOP + 26
     yield _text(mark.label, x - 9 if right else x + 9, y + 16 if below else y - 8,
                 anchor="end" if right else "start", style="named")  # fmt: skip
 
