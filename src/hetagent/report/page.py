@@ -100,9 +100,10 @@ def _skill(number: int, one: SkillReport) -> Element:
     section = el("section", el("h2", one.skill, id=f"skill-{number}"))
     if not one.certificates:
         section.append(
-            el("p", "There is no certificate of this skill, so nothing is promised. Make one with ",
+            el("p", "There is no certificate, so nothing is promised. Make one with ",
                el("code", "agent.calibrate(skill, examples).save(\"certificate.json\")"),
-               ", and name it with ", el("code", "--certificate", class_="option"), ".", class_="todo")
+               ", and name it with ", el("code", "--certificate", class_="option"), ".",
+               class_="todo")
         )  # fmt: skip
     for certificate in one.certificates:
         section.append(certificate_section(certificate, one))

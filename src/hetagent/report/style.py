@@ -18,8 +18,7 @@ STYLE = """
   --rule: #bbbbbb; --card: #ffffff; --good: #0a6b47; --bad: #a4330a;
   --c1: #0072b2; --c2: #d55e00; --c3: #009e73; --c4: #cc79a7; --c5: #e0a000; --c6: #6e7781;
   --c7: #56b4e9; }
-  figure, .part { break-inside: avoid; } h2, h3 { break-after: avoid; } details { display: none; }
-  * { print-color-adjust: exact; } }
+}
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem; background: var(--paper);
   color: var(--ink); font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", sans-serif;
@@ -78,4 +77,8 @@ svg line.grid { stroke: var(--rule); stroke-width: 1; }
 .line.c3 { stroke: var(--c3); } .dot.c3, .bar.c3 { fill: var(--c3); }
 .bar.c4 { fill: var(--c4); } .bar.c5 { fill: var(--c5); } .bar.c6 { fill: var(--c6); }
 .bar.c7 { fill: var(--c7); }
+@media print { html { font-size: 11px; } body { padding: 0; } * { print-color-adjust: exact; }
+  .grid { grid-template-columns: 1fr 1fr; } .wide { overflow: visible; }
+  .wide th, .wide td { white-space: normal; } figure, tr { break-inside: avoid; }
+  h2, h3, h4 { break-after: avoid; } details { display: none; } }
 """
