@@ -17,10 +17,13 @@ from typing import Any
 
 from hetagent.errors import InputError
 
-__all__ = ["ACCEPTED", "ModelRuns", "Runs", "SkillRuns", "read_runs"]
+__all__ = ["ACCEPTED", "SERVED", "ModelRuns", "Runs", "SkillRuns", "read_runs"]
 
 ACCEPTED = "accepted"
 """Stands among reasons for calls that were accepted, and have none."""
+
+SERVED = ("slm", "both", "llm", "none")
+"""Who may have served a call."""
 
 _FORMAT = 1
 _MINUTE = 60
@@ -114,6 +117,8 @@ class SkillRuns:
         minute = int(when.timestamp()) // _MINUTE
         served, seconds, spent = str(line["served_by"]), _finite(line["seconds"]), line["cost_usd"]
         usd = None if spent is None else _finite(spent)
+        if served not in SERVED:
+            raise ValueError(f"nobody is called {served!r}")
         reason = ACCEPTED if line["reason"] is None else str(line["reason"])
         models = [_model_call(call) for call in line["calls"]]
         confidence = _calibrated(line["basis"])
@@ -211,9 +216,13 @@ def _model_call(call: Mapping[str, Any]) -> tuple[tuple[str, int | None, str], M
 
 
 def _calibrated(basis: Mapping[str, Any] | None) -> tuple[str, float] | None:
-    if basis is None or "" not in basis["confidence"]:
+    whole = None if basis is None else basis["confidence"].get("")
+    if basis is None or whole is None:
         return None
-    return str(basis["certificate"]), _finite(basis["confidence"][""])
+    confidence = float(whole)
+    if not 0 <= confidence <= 1:
+        raise ValueError(f"{whole!r} is no confidence")
+    return str(basis["certificate"]), confidence
 
 
 def _finite(value: Any) -> float:
