@@ -38,6 +38,7 @@ from hetagent.policy import (
     Threshold,
 )
 from hetagent.schema import OutputType
+from hetagent.sink import JsonLines, Sink
 from hetagent.skill import Skill, skill
 from hetagent.tools import ToolCall, tools
 
@@ -60,6 +61,7 @@ __all__ = [
     "FieldStream",
     "HetagentError",
     "IdentifiedModel",
+    "JsonLines",
     "LiteLLM",
     "LlamaCpp",
     "Message",
@@ -78,6 +80,7 @@ __all__ = [
     "Scored",
     "Scripted",
     "ServedBy",
+    "Sink",
     "Skill",
     "Spent",
     "StreamingModel",
