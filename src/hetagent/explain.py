@@ -151,11 +151,11 @@ def _known(outcome: Outcome[Any]) -> dict[str, float]:
     elif outcome.reason is None:
         raw = {"": outcome.confidence}
         raw |= {path: one.confidence for path, one in outcome.fields.items()}
-    calibrated = {} if basis is None else dict(basis.confidence)
-    if basis is not None:
-        raw = {path: calibrated.get(path.partition("[")[0], value) for path, value in raw.items()}
-    both = raw | calibrated
-    return {path: value for path, value in both.items() if value is not None}
+    if basis is None:
+        return {path: value for path, value in raw.items() if value is not None}
+    tops = {path: path.partition("[")[0] for path in raw}
+    inner = {path: basis.confidence[top] for path, top in tops.items() if top in basis.confidence}
+    return {**inner, **basis.confidence}
 
 
 def _is_weak(outcome: Outcome[Any], path: str, known: Mapping[str, float]) -> bool:

@@ -120,7 +120,7 @@ def certify(
         labels_needed=None if found else missing.labels,
         must_escalate=missing.escalated,
         surest_error=missing.surest_error,
-        curves=_curves(scores[testing], calibrated, raw, y[testing]),
+        curves=_curves(scores[testing], calibrated, before, y[testing]),
     )
     return part, every
 
