@@ -41,6 +41,7 @@ from hetagent.policy import (
     Threshold,
 )
 from hetagent.schema import OutputType
+from hetagent.sink import JsonLines, Sink
 from hetagent.skill import Skill, skill
 from hetagent.tools import ToolCall, tools
 
@@ -69,6 +70,7 @@ __all__ = [
     "HetagentError",
     "IdentifiedModel",
     "Joined",
+    "JsonLines",
     "LiteLLM",
     "LlamaCpp",
     "Message",
@@ -87,6 +89,7 @@ __all__ = [
     "Scored",
     "Scripted",
     "ServedBy",
+    "Sink",
     "Skill",
     "Spent",
     "StreamingModel",

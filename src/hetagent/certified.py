@@ -84,10 +84,12 @@ class Certified:
             {path: part.least_confidence for path, part in found.parts.items()},
             promised=self._promised(passed),
         )
-        if self._accepts(passed):
-            return Decision("accept", basis=basis)
+        judged = self._judged(found)
+        least = {path: basis.least.get(path) for path in judged}
+        if all(passed.get(path, False) for path in judged):
+            return Decision("accept", basis=basis, least=least)
         weak = [path for path in scored.fields if not passed.get(top_field(path), False)]
-        return Decision("escalate", "low_confidence", tuple(weak), basis=basis)
+        return Decision("escalate", "low_confidence", tuple(weak), basis=basis, least=least)
 
     def _promised(self, passed: Mapping[str, bool]) -> tuple[str, ...]:
         """What the certificate vouches for: the whole value, or each field by itself."""
@@ -97,11 +99,10 @@ class Certified:
             return ("",)
         return tuple(path for path in fields if passed[path])
 
-    def _accepts(self, passed: Mapping[str, bool]) -> bool:
-        if self._accept == "whole":
-            return passed.get("", False)
-        fields = [fine for path, fine in passed.items() if path]
-        return all(fields) if fields else passed.get("", False)
+    def _judged(self, found: Certificate) -> tuple[str, ...]:
+        """Paths that must all pass."""
+        fields = tuple(path for path in found.parts if path)
+        return fields if self._accept == "fields" and fields else ("",)
 
 
 def _by_skill(

@@ -52,6 +52,12 @@ def run(
     timeout: Annotated[
         float | None, typer.Option(help="Seconds a model call may take, its turn's wait included.")
     ] = None,
+    log: Annotated[
+        Path | None, typer.Option("--log", help="Append outcomes, without texts, to this file.")
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say in words why each answer is what it is.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run a skill on one input, or on each line of a file."""
@@ -66,9 +72,40 @@ def run(
         threshold=threshold,
         escalate=escalate,
         timeout=timeout,
+        log=log,
+        explain=explain,
         as_json=as_json,
     )
     raise typer.Exit(code)
+
+
+@app.command()
+def report(
+    *,
+    certificate: Annotated[
+        list[Path] | None, typer.Option("--certificate", help="A certificate, or a folder of them.")
+    ] = None,
+    log: Annotated[
+        list[Path] | None, typer.Option("--log", help="A log, as Orchestrator(log=...) writes it.")
+    ] = None,
+    audits: Annotated[
+        list[Path] | None, typer.Option("--audits", help="The state of audits, as JSON.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The page; report.html unless told.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write one HTML page: what certificates promise, and what logs say came of it."""
+    from hetagent.cli.report import run_report
+
+    run_report(
+        certificates=certificate or [],
+        logs=log or [],
+        audits=audits or [],
+        out=out,
+        as_json=as_json,
+    )
 
 
 @app.command()

@@ -29,6 +29,8 @@ def run_skill(
     threshold: float,
     escalate: Literal["whole", "fields"],
     timeout: float | None,
+    log: Path | None,
+    explain: bool,
     as_json: bool,
 ) -> int:
     """Run a skill and print its outcomes; returns the exit code, 1 where an input got no value.
@@ -50,11 +52,15 @@ def run_skill(
         policy=threshold,
         escalate=escalate,
         timeout=timeout,
+        log=log,
     )
     outcomes = agent.map(found, rows)
     if as_json:
         for outcome in outcomes:
-            sys.stdout.write(json.dumps(outcome.to_dict(), ensure_ascii=False) + "\n")
+            facts = outcome.to_dict() | ({"explanation": outcome.explain()} if explain else {})
+            sys.stdout.write(json.dumps(facts, ensure_ascii=False) + "\n")
+    elif explain:
+        sys.stdout.write("\n\n".join(outcome.explain() for outcome in outcomes) + "\n")
     else:
         _print(rows, outcomes)
     if any(outcome.reason == "cancelled" for outcome in outcomes):
