@@ -109,12 +109,11 @@ def demo(
 
     if certify:
         others = {
-            "--llm": llm, "--no-llm": no_llm, "--input": file, "--limit": limit,
+            "--llm": llm, "--no-llm": no_llm or None, "--input": file, "--limit": limit,
             "--threshold": threshold,
         }  # fmt: skip
-        run_certify(
-            slm=slm, others=[name for name, given in others.items() if given], as_json=as_json
-        )
+        given = [name for name, value in others.items() if value is not None]
+        run_certify(slm=slm, others=given, as_json=as_json)
         return
     run_demo(
         slm=slm,
