@@ -26,7 +26,8 @@ def noisy(request):
     drawn = random.Random(text)
     sure = 1 - 0.4 * drawn.random() ** 2
     right = text.split()[0]
-    return Answer(right if drawn.random() < sure else "minus", confidence=sure)
+    wrong = {"plus": "minus", "minus": "plus"}[right]
+    return Answer(right if drawn.random() < sure else wrong, confidence=sure)
 
 def guessed(request):
     drawn = random.Random(request.messages[-1].content)
@@ -62,7 +63,8 @@ word = "no function"
 
 
 def signs(count: int) -> list[tuple[str, str]]:
-    return [(f"plus {number}", "plus") for number in range(count)]
+    words = ["plus", "minus"] * (count // 2)
+    return [(f"{word} {number}", word) for number, word in enumerate(words)]
 
 
 @pytest.fixture

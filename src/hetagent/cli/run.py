@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, cast
@@ -165,7 +166,8 @@ def json_lines(file: Path | None) -> Iterator[tuple[str, Any]]:
     if file is None:
         return
     try:
-        lines = (sys.stdin if str(file) == "-" else file.open(encoding="utf-8")).readlines()
+        with nullcontext(sys.stdin) if str(file) == "-" else file.open(encoding="utf-8") as source:
+            lines = source.readlines()
     except (OSError, UnicodeError) as error:
         raise InputError(f"{file} cannot be read: {error}.", hint="Check the path.") from error
     for number, line in enumerate(lines, 1):
