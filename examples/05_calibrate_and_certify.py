@@ -47,7 +47,7 @@ print(f"{len(accepted)} of {len(fresh)} new messages accepted, {wrong} of them w
 
 # Another prompt gives other confidences, of which the certificate knows nothing.
 try:
-    changed = skill(tone.__wrapped__, instructions="Is the guest content?")
+    changed = skill(instructions="Is the guest content?")(tone.__wrapped__)
     agent.run(changed, "It was fine.")
 except StaleCertificate as error:
     print(f"refused: {error.message}")

@@ -72,9 +72,8 @@ def test_another_mix_raises_drift_and_the_small_model_is_asked_no_more(apart: Ch
     agent = Orchestrator(model, progress=False)
     certificate = demo.certify(agent, PARTS["calibrate"])
     before = len(model.requests)
-    found = demo.watch(agent, certificate, PARTS["shifted"], before=apart)
-    assert (found.before.state, found.after.state) == ("holding", "drift")
-    assert found.before.answered == len(apart.accepted)
+    found = demo.watch(agent, certificate, PARTS["shifted"], apart=apart)
+    assert found.status.state == "drift"
     assert found.drift_at == found.served
     assert 0 < found.served < len(found.checked.accepted)
     assert 0 < found.served_errors <= found.served
@@ -91,12 +90,11 @@ def test_drift_is_raised_as_soon_as_the_monitor_alone_would_raise_it(
 ):
     from hetagent.calibrate.drift import DriftMonitor
 
-    found = demo.watch(agent, certificate, PARTS["shifted"], before=apart)
+    found = demo.watch(agent, certificate, PARTS["shifted"], apart=apart)
     monitor = DriftMonitor(demo.MAX_ERROR, confidence=demo.CONFIDENCE)
-    for checked in (apart, found.checked):
-        for index in checked.accepted:
-            monitor.update(checked.right[index])
-    assert monitor.drift_at == len(apart.accepted) + (found.drift_at or 0)
+    for index in found.checked.accepted:
+        monitor.update(found.checked.right[index])
+    assert monitor.drift_at == found.drift_at
 
 
 def test_messages_that_the_promise_holds_for_raise_no_drift(
@@ -106,19 +104,20 @@ def test_messages_that_the_promise_holds_for_raise_no_drift(
         Scripted(lambda request: Answer(KNOWN[request.messages[-1].content][1]), name="wavering"),
         progress=False,
     )
-    found = demo.watch(agent, certificate, PARTS["shifted"], before=apart)
-    assert (found.drift_at, found.fallen_back, found.after.state) == (None, 0, "holding")
+    found = demo.watch(agent, certificate, PARTS["shifted"], apart=apart)
+    assert (found.drift_at, found.fallen_back, found.status.state) == (None, 0, "holding")
     assert found.served == len(found.checked.accepted) == 145
     assert found.checked.errors == 0
 
 
-def test_what_drifted_before_is_refused_from_the_first_message_on(
-    agent: Orchestrator, certificate: Certificate
+def test_orders_that_raise_a_false_alarm_are_counted(
+    agent: Orchestrator, certificate: Certificate, apart: Checked
 ):
+    found = demo.watch(agent, certificate, PARTS["shifted"], apart=apart)
+    assert found.false_alarms <= 0.1 * demo.ORDERS
     lost = demo.check(agent, certificate, PARTS["shifted"])
-    found = demo.watch(agent, certificate, PARTS["apart"], before=lost)
-    assert found.before.state == "drift"
-    assert (found.drift_at, found.served, found.fallen_back) == (0, 0, 128)
+    found = demo.watch(agent, certificate, PARTS["shifted"], apart=lost)
+    assert found.false_alarms == demo.ORDERS, "half of these are wrong, in whatever order"
 
 
 def test_where_nothing_can_be_promised_nothing_is_accepted():
@@ -132,5 +131,5 @@ def test_where_nothing_can_be_promised_nothing_is_accepted():
     apart = demo.check(agent, certificate, PARTS["apart"])
     assert (apart.accepted, apart.errors, apart.error_rate) == ([], 0, None)
     assert apart.interval == (0.0, 1.0)
-    found = demo.watch(agent, certificate, PARTS["shifted"], before=apart)
+    found = demo.watch(agent, certificate, PARTS["shifted"], apart=apart)
     assert (found.drift_at, found.served, found.fallen_back) == (None, 0, 0)

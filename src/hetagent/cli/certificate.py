@@ -11,7 +11,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from hetagent.calibrate.certificate import Certificate, Part
 
-__all__ = ["counts", "parts_table", "percent", "refusals"]
+__all__ = ["counts", "parts_table", "refusals"]
 
 
 def counts(certificate: Certificate) -> str:
@@ -27,16 +27,19 @@ def counts(certificate: Certificate) -> str:
 
 
 def parts_table(certificate: Certificate) -> Table:
-    """A row for the whole value and each field: what is accepted, and how good confidences are."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    """A row for the whole value and each field: what is accepted, and how good confidences are.
+
+    "At most" is the upper bound of the error rate, at the certificate's confidence. Where a figure
+    has two values, they are those of the raw confidences and of the calibrated ones.
+    """
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("")
-    level = percent(certificate.confidence)
-    for name in ("accepted from", "coverage", "wrong", f"at most, {level} sure"):
-        table.add_column(name, justify="right")
-    for name in ("calibration error", "log loss", "AUROC"):
-        table.add_column(name, justify="right", style="dim")
+    for name in ("accepted\nfrom", "coverage", "wrong", "at most"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("calibration\nerror", "log loss", "AUROC"):
+        table.add_column(name, justify="right", style="dim", no_wrap=True)
     for path, part in certificate.parts.items():
-        table.add_row(Text(path or "whole value"), *_promised(part), *_measured(part))
+        table.add_row(Text(path or "whole"), *_promised(part), *_measured(part))
     return table
 
 
@@ -47,11 +50,6 @@ def refusals(certificate: Certificate) -> list[str]:
         for path, part in certificate.parts.items()
         if part.threshold is None
     ]
-
-
-def percent(share: float) -> str:
-    """A share with as many decimals as say something."""
-    return f"{100 * share:.3g}%"
 
 
 def _promised(part: Part) -> tuple[Text, ...]:
@@ -68,11 +66,13 @@ def _promised(part: Part) -> tuple[Text, ...]:
 def _measured(part: Part) -> tuple[str, ...]:
     raw, calibrated = part.raw, part.calibrated
     return (
-        f"{raw.calibration_error:.3f} → {calibrated.calibration_error:.3f}",
-        f"{raw.log_loss:.3f} → {calibrated.log_loss:.3f}",
-        f"{_rank(raw.auroc)} → {_rank(calibrated.auroc)}",
+        _change(raw.calibration_error, calibrated.calibration_error),
+        _change(raw.log_loss, calibrated.log_loss),
+        _change(raw.auroc, calibrated.auroc),
     )
 
 
-def _rank(auroc: float | None) -> str:
-    return "-" if auroc is None else f"{auroc:.3f}"
+def _change(before: float | None, after: float | None) -> str:
+    """A figure of the raw confidences, and of the calibrated ones where it is another."""
+    old, new = ("-" if one is None else f"{one:.3f}" for one in (before, after))
+    return old if old == new else f"{old}→{new}"

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
     from hetagent.calibrate.certificate import Certificate
     from hetagent.demo.certify import Checked, Watched
+    from hetagent.demo.report import Message
 
 __all__ = ["run_certify"]
+
+_LEGIBLE = 50
 
 
 def run_certify(*, slm: str | None, others: Sequence[str], as_json: bool) -> None:
@@ -51,11 +54,11 @@ def run_certify(*, slm: str | None, others: Sequence[str], as_json: bool) -> Non
     parts = bundled_parts()
     page = _Page(model.name, shown=not as_json)
     certificate = certify(agent, parts["calibrate"])
-    page.promise(certificate, parts["calibrate"][0].text)
+    page.promise(certificate, parts["calibrate"])
     apart = check(agent, certificate, parts["apart"])
     page.check(certificate, apart)
-    shifted = watch(agent, certificate, parts["shifted"], before=apart)
-    page.refusal(certificate, shifted)
+    shifted = watch(agent, certificate, parts["shifted"], apart=apart)
+    page.refusal(certificate, shifted, parts["shifted"])
     seconds = time.perf_counter() - began
     page.end(seconds)
     if as_json:
@@ -89,12 +92,14 @@ class _Page:
             f"positive. It runs on {slm}, and no LLM is asked here."
         )
 
-    def promise(self, certificate: Certificate, example: str) -> None:
+    def promise(self, certificate: Certificate, messages: Sequence[Message]) -> None:
         """What the calibration proved."""
         from hetagent.cli.certificate import counts, parts_table, refusals
 
         self._title("1  A promise", counts(certificate))
-        self._console.print(f"[dim]The first: “{example}”[/]")
+        shown = {label: _short(messages, label) for label in ("negative", "positive")}
+        examples = "; ".join(f"{label}: “{text}”" for label, text in shown.items())
+        self._console.print(f"{examples}\n", style="dim", markup=False)
         self._console.print(parts_table(certificate))
         for sentence in refusals(certificate) or [certificate.guarantee]:
             self._console.print(sentence)
@@ -118,39 +123,51 @@ class _Page:
             f"{_verdict(low, high, allowed)}"
         )
         self._console.print(
-            f"[dim]What such a check can show: {len(found.accepted)} answers would mostly tell a "
-            f"true rate of {found.noticeable(allowed):.0%} or more from {allowed:.0%}, and none "
-            "closer to it. The promise rests on the calibration, not on this.[/]"
+            f"[dim]What {len(found.accepted)} answers can show: a true rate of "
+            f"{found.noticeable(allowed):.0%} or more would mostly be seen to be above "
+            f"{allowed:.0%}, one nearer to it would not. The promise rests on the calibration, "
+            "not on this check.[/]"
         )
 
-    def refusal(self, certificate: Certificate, found: Watched) -> None:
+    def refusal(
+        self, certificate: Certificate, found: Watched, messages: Sequence[Message]
+    ) -> None:
         """That it is not kept for another mix of messages, and how that is noticed."""
+        from hetagent.demo.certify import ORDERS
+
         checked = found.checked
         self._title(
             "3  Another mix of messages",
             f"{len(checked.outcomes)} of a week after a bad review: ironic, polite complaints.",
         )
         if checked.error_rate is not None:
+            wrong = [messages[i] for i in checked.accepted if not checked.right[i]]
+            if mistaken := _short(wrong, "negative"):
+                text = f"accepted as positive: “{mistaken}”"
+                self._console.print(text, style="dim", markup=False)
             self._console.print(
                 f"Accepted by the same certificate: {len(checked.accepted)}, and "
                 f"[red]{checked.errors} of these are wrong: {checked.error_rate:.0%}[/], not at "
                 f"most {certificate.max_error:.0%}. A promise holds for messages like those it "
                 "was made with."
             )
-        before = found.before
         self._console.print(
-            f"But accepted answers are audited (all of them here; a share in practice). In step 2 "
-            f"{before.answered} audits left the certificate {_STATES[before.state]}."
+            "So accepted answers are audited, all of them here and a share in practice, and each "
+            "verdict is tested."
         )
         if found.drift_at is None:
-            self._console.print("No drift was found in these messages: too few were accepted.")
+            self._console.print("No drift was found: too few were wrong, or too few accepted.")
             return
         self._console.print(
-            f"Now [bold]drift is raised after {found.drift_at} audits[/], with "
-            f"{found.served_errors} wrong answers served; such an alarm is false in at most "
-            f"{1 - certificate.confidence:.0%} of cases, however long one watches. "
-            f"[bold]The certificate is refused:[/] of the {found.fallen_back} messages left "
-            f"{_none(found.accepted_after)} accepted without the LLM."
+            f"[bold]Drift is raised after {found.drift_at} audits[/], of which "
+            f"{found.served_errors} found an error. [bold]The certificate is refused:[/] of the "
+            f"{found.fallen_back} messages that were left {_none(found.accepted_after)} accepted "
+            "without the LLM."
+        )
+        self._console.print(
+            f"[dim]Such an alarm is false in at most {1 - certificate.confidence:.0%} of cases, "
+            "however long one watches; for the messages of step 2, in random orders, "
+            f"{found.false_alarms} times in {ORDERS}.[/]"
         )
 
     def end(self, seconds: float) -> None:
@@ -164,7 +181,10 @@ class _Page:
         self._console.print(f"\n[bold]{title}[/]  {text}")
 
 
-_STATES = {"holding": "[green]holding[/]", "drift": "[red]refused already[/]"}
+def _short(messages: Sequence[Message], label: str) -> str:
+    """A message with this label that is short, and not the shortest; nothing where none is."""
+    texts = [one.text for one in messages if one.labels["tone"] == label]
+    return min(texts, key=lambda text: abs(len(text) - _LEGIBLE), default="")
 
 
 def _none(count: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -16,6 +17,7 @@ from typing import Any
 from hetagent.calibrate.audits import Audits, AuditStatus
 from hetagent.calibrate.bounds import interval, noticeable_rate
 from hetagent.calibrate.certificate import Certificate
+from hetagent.calibrate.drift import DriftMonitor
 from hetagent.certified import Certified
 from hetagent.demo.report import Message
 from hetagent.demo.skills import tone
@@ -26,6 +28,7 @@ from hetagent.policy import Threshold
 __all__ = [
     "CONFIDENCE",
     "MAX_ERROR",
+    "ORDERS",
     "SURENESS",
     "Checked",
     "Watched",
@@ -35,12 +38,14 @@ __all__ = [
     "watch",
 ]
 
-# Chosen on the part to calibrate on, before the others were looked at: of all answers there about
-# one in six is wrong, and one in ten is a promise that 400 labels can certify.
+# Fixed before anything runs, by what the part to calibrate on can carry: of all answers there about
+# one in six is wrong, and 400 labels can certify one in ten.
 MAX_ERROR = 0.10
 CONFIDENCE = 0.95
 SURENESS = 0.95
 """Confidence of the intervals around observed error rates."""
+ORDERS = 200
+"""Random orders in which the messages kept apart are audited."""
 
 _TO_THE_LLM = Threshold(math.inf)
 
@@ -112,36 +117,37 @@ class Watched:
 
     Attributes:
         checked: What the certificate's policy would have done, had nobody watched.
-        before: How the certificate stood when these messages began to come.
-        after: How it stood at the alarm, or in the end.
+        status: How the certificate stood at the alarm, or in the end.
         drift_at: Audits of these messages until the alarm; ``None`` where none was raised.
         served: Answers accepted until then.
         served_errors: How many of those are wrong.
         fallen_back: Messages that came after the alarm.
         accepted_after: How many of those got the SLM's answer.
+        false_alarms: Of `ORDERS` random orders of the messages kept apart, in how many the same
+            audits raise an alarm at any time.
     """
 
     checked: Checked
-    before: AuditStatus
-    after: AuditStatus
+    status: AuditStatus
     drift_at: int | None
     served: int
     served_errors: int
     fallen_back: int
     accepted_after: int
+    false_alarms: int
 
     def to_dict(self, max_error: float) -> dict[str, Any]:
         """As JSON data."""
         return {
             "unwatched": self.checked.to_dict(max_error),
-            "audits_before": self.before.answered,
-            "state_before": self.before.state,
-            "state_after": self.after.state,
+            "state": self.status.state,
             "drift_at": self.drift_at,
             "served": self.served,
             "served_errors": self.served_errors,
             "fallen_back": self.fallen_back,
             "accepted_after": self.accepted_after,
+            "false_alarms": self.false_alarms,
+            "orders": ORDERS,
         }
 
 
@@ -172,7 +178,7 @@ def check(agent: Orchestrator, certificate: Certificate, messages: Sequence[Mess
 
 
 def watch(
-    agent: Orchestrator, certificate: Certificate, messages: Sequence[Message], *, before: Checked
+    agent: Orchestrator, certificate: Certificate, messages: Sequence[Message], *, apart: Checked
 ) -> Watched:
     """Audit every accepted answer, and fall back to the LLM once the promise no longer holds.
 
@@ -180,42 +186,47 @@ def watch(
         agent: Runs the messages.
         certificate: What is watched.
         messages: In the order in which they come.
-        before: Messages that came earlier and were audited too.
+        apart: Messages of the kind that was certified, to see how often the alarm is false.
     """
     checked = check(agent, certificate, messages)
     audits = Audits(share=1.0)
     name = certificate.id
     audits.watch(name, max_error=certificate.max_error, confidence=certificate.confidence)
-    _audit(audits, name, before)
-    earlier = audits.status(name)
     served = _audit(audits, name, checked)
     drift = audits.drift(name)
-    alarm = checked.accepted[served - 1] + 1 if served else 0
-    rest = messages[alarm:] if drift else []
+    rest = messages[checked.accepted[served - 1] + 1 :] if drift else []
     fallen_back = _mapped(agent.with_options(policy=_TO_THE_LLM), rest)
     return Watched(
         checked=checked,
-        before=earlier,
-        after=audits.status(name),
+        status=audits.status(name),
         drift_at=served if drift else None,
         served=served,
         served_errors=sum(not checked.right[i] for i in checked.accepted[:served]),
         fallen_back=len(rest),
         accepted_after=sum(outcome.served_by == "slm" for outcome in fallen_back),
+        false_alarms=_false_alarms(certificate, [apart.right[i] for i in apart.accepted]),
     )
 
 
 def _audit(audits: Audits, certificate: str, checked: Checked) -> int:
     """Give verdicts in turn until there is drift; returns how many."""
-    given = 0
-    for index in checked.accepted:
-        if audits.drift(certificate):
-            break
+    for given, index in enumerate(checked.accepted, 1):
         trace_id = checked.outcomes[index].trace_id
         audits.draw(trace_id, [certificate])
         audits.verdict(trace_id, checked.right[index])
-        given += 1
-    return given
+        if audits.drift(certificate):
+            return given
+    return len(checked.accepted)
+
+
+def _false_alarms(certificate: Certificate, verdicts: Sequence[bool]) -> int:
+    """Of `ORDERS` random orders of the verdicts, how many raise an alarm."""
+    drawn = random.Random(0)
+    alarms = 0
+    for _ in range(ORDERS):
+        monitor = DriftMonitor(certificate.max_error, confidence=certificate.confidence)
+        alarms += any(map(monitor.update, drawn.sample(verdicts, len(verdicts))))
+    return alarms
 
 
 def _mapped(agent: Orchestrator, messages: Sequence[Message]) -> list[Outcome[Any]]:
