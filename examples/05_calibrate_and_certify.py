@@ -34,11 +34,11 @@ with tempfile.TemporaryDirectory() as folder:
     # An LLM would answer what is not accepted: Orchestrator(slm, llm=..., policy=...).
     agent = agent.with_options(policy=Certified(Path(folder) / "tone.json"))
 
-fresh = parts["apart"][:40]
+fresh = parts["apart"][-40:]
 outcomes = agent.map(tone, [one.text for one in fresh])
 for message, outcome in list(zip(fresh, outcomes, strict=True))[:4]:
     sure, least = outcome.basis.confidence[""], outcome.basis.least[""]
-    what = "accepted" if outcome.served_by == "slm" else "left to an LLM"
+    what = outcome.value if outcome.served_by == "slm" else "left to an LLM"
     print(f"{what}: {sure:.2f} sure, {least:.2f} needed: {message.text}")
 
 accepted = [i for i, outcome in enumerate(outcomes) if outcome.served_by == "slm"]

@@ -73,7 +73,7 @@ def test_calibrate_and_certify():
     assert promise, printed
     errors, accepted = map(int, promise.groups())
     assert errors / accepted < 0.15
-    needed = re.findall(r"(?m)^accepted: (\d\.\d\d) sure, (\d\.\d\d) needed: ", printed)
+    needed = re.findall(r"(?m)^(?:positive|negative): (\S+) sure, (\S+) needed: ", printed)
     assert all(float(sure) >= float(least) for sure, least in needed)
     counts = re.search(r"(?m)^(\d+) of 40 new messages accepted, (\d+) of them wrong$", printed)
     assert counts, printed
