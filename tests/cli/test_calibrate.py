@@ -27,7 +27,7 @@ def noisy(request):
     sure = 1 - 0.4 * drawn.random() ** 2
     right = text.split()[0]
     wrong = {"plus": "minus", "minus": "plus"}[right]
-    return Answer(right if drawn.random() < sure else wrong, confidence=sure)
+    return Answer(right if drawn.random() < sure else wrong, confidence=sure**0.3)
 
 def guessed(request):
     drawn = random.Random(request.messages[-1].content)
@@ -110,7 +110,7 @@ def test_a_certificate_is_printed_in_words_and_written(hetagent, folder):
     assert f"{part.errors} of {part.accepted}" in out
     assert f"{part.least_confidence:.3f}" in out
     assert f"{part.coverage:.0%}" in out
-    assert f"{part.raw.log_loss:.3f} → {part.calibrated.log_loss:.3f}" in out
+    assert f"{part.raw.log_loss:.3f}→{part.calibrated.log_loss:.3f}" in out
     assert found.guarantee in " ".join(out.split())
     assert f"Written to sign.json as {found.id}." in out
 

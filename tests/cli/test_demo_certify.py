@@ -47,7 +47,7 @@ def test_it_tells_the_promise_the_check_and_the_refusal_on_one_screen(models, mo
     assert f"Wrong among the accepted: {apart['errors']}, which" in text
     assert f"between {apart['interval'][0]:.1%} and {apart['interval'][1]:.1%}" in text
     assert f"Drift is raised after {shifted['drift_at']} audits" in text
-    assert f"of the {shifted['fallen_back']} messages left none is accepted" in text
+    assert f"of the {shifted['fallen_back']} messages that were left none is accepted" in text
     assert len(facts_printed.splitlines()) <= 40
     assert max(map(len, facts_printed.splitlines())) <= 100
 
