@@ -27,7 +27,7 @@ REASONS: Mapping[Reason, str] = {
     "invalid_input": "The input cannot be given to any model, so none was asked",
     "no_confidence": "The SLM gives no probabilities, so nothing tells how far to trust it",
     "policy": "The policy did not accept the SLM's answer",
-    "drift": "Audits found the certificate broken, so that the SLM's answers are not accepted any more",
+    "drift": "Audits found that the certificate does not hold any more",
     "cancelled": "The run was cancelled before this input was finished",
     "budget": "The budget had no room to ask further",
 }

@@ -303,8 +303,11 @@ class Certificate:
     def explain(self) -> str:
         """What it promises or why it cannot, part by part, in plain words."""
         lines = [f"Certificate {self.id} of {self.skill}, made {self.made}.", self.guarantee]
-        lines += [_part_in_words(path, part, self.max_error) for path, part in self.parts.items()]
-        return "\n".join(lines)
+        return "\n".join([*lines, *map(self.in_words, self.parts)])
+
+    def in_words(self, path: str) -> str:
+        """What it promises of one part, or why it cannot."""
+        return _part_in_words(path, self.parts[path], self.max_error)
 
     def _of_binding(self) -> set[str]:
         """Parts that can be read off a skill and its model; the others are of the calibration."""

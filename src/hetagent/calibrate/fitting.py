@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from hetagent.calibrate.evidence_table import EvidenceTable
 from hetagent.calibrate.measures import Floats, log_loss
 from hetagent.errors import InputError, MissingExtraError
 
-__all__ = ["KINDS", "Fit", "fit"]
+__all__ = ["KINDS", "Fit", "fit", "require_installed"]
 
 _FOLDS = 5
 _KNOTS = 129
@@ -260,6 +261,16 @@ def _single_threaded() -> AbstractContextManager[Any]:
     _sklearn("base")
     limits: AbstractContextManager[Any] = import_module("threadpoolctl").threadpool_limits(1)
     return limits
+
+
+def require_installed() -> None:
+    """Refuse at once what would fail for want of a package after all models have run.
+
+    Raises:
+        MissingExtraError: scikit-learn is not installed.
+    """
+    if find_spec("sklearn") is None:
+        raise MissingExtraError("scikit-learn", extra="calibrate")
 
 
 def _sklearn(module: str) -> Any:
