@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 _STYLES = ("c1", "c2", "c3", "c4", "c5", "c6", "c7")
 _ROWS = 20
+# Only one is named in the picture: they lie close together.
+_CHOSEN = (("chosen", "chosen"), ("chosen open", ""))
 _SERVED = {"slm": "c1", "both": "c3", "llm": "c2", "none": "c6"}
 
 
@@ -150,8 +152,8 @@ def cost_quality(
     ]
     high = _ceiling(max(y for line in lines for _, y in line.points))
     marks = [
-        Mark(across(curve.chosen.escalated), curve.chosen.wrong, label, style=f"chosen {style}")
-        for (style, _, curve), label in zip(curves, ("chosen", "in the log"), strict=False)
+        Mark(across(curve.chosen.escalated), curve.chosen.wrong, label, style=style)
+        for (_, _, curve), (style, label) in zip(curves, _CHOSEN, strict=False)
         if curve.chosen is not None
     ]
     dearest = across(1.0)
@@ -188,7 +190,10 @@ def cost_quality(
         "Cost and quality",
         plot(chart),
         [(f"line {style}", how) for style, how, _ in curves]
-        + ([("chosen", "chosen")] if marks else []),
+        + [
+            (mark.style, words)
+            for mark, words in zip(marks, ("chosen", "in the log"), strict=False)
+        ],
         note=said + " What the LLM itself gets wrong comes on top, and is not known here.",
         behind=table(
             [*heads, "served wrongly"], rows, "Cost and quality, by the labels of the certificate"
@@ -211,7 +216,7 @@ def reasons_over_time(name: str, time: Timeline) -> Element:
     chart = columns(
         f"Escalation reasons over time: {name}",
         f"One column for {width}; its parts are the shares of calls not accepted, by reason.",
-        labels=labels,
+        labels=_stretches(time, short=True),
         parts=[{_words(reason): share for reason, share in one.items()} for one in parts],
         styles={_words(reason): style for reason, style in styles.items()},
         x="time (UTC)",
@@ -289,8 +294,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Node]], caption: str) ->
 
 def _money_tick(most: float) -> Callable[[float], str]:
     """How US dollars are written on an axis that ends here."""
-    digits = max(0, 2 - math.floor(math.log10(most))) if most > 0 else 2
-    digits = 0 if most >= 50 else min(digits, 6)
+    digits = 0 if most >= 50 else min(8, max(2, 1 - math.floor(math.log10(most))))
     return lambda value: f"${value:,.{digits}f}"
 
 
@@ -345,9 +349,10 @@ def _words(reason: str) -> str:
     return reason.replace("_", " ")
 
 
-def _stretches(time: Timeline) -> list[str]:
+def _stretches(time: Timeline, *, short: bool = False) -> list[str]:
     days = len({start // 1440 for start in time.starts}) > 1
     form = "%d %b" if time.minutes >= 1440 else "%d %b %H:%M" if days else "%H:%M"
+    form = "%d %b" if short and time.minutes >= 360 else form
     return [datetime.fromtimestamp(start * 60, UTC).strftime(form) for start in time.starts]
 
 

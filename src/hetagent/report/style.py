@@ -71,6 +71,7 @@ svg line.grid { stroke: var(--rule); stroke-width: 1; }
 .line { fill: none; stroke-width: 2.25; stroke-linejoin: round; } .raw { stroke-dasharray: 6 3; }
 .dot { stroke: none; } .dot.raw { stroke-dasharray: none; }
 .chosen { fill: var(--ink); stroke: var(--card); stroke-width: 1.5; stroke-dasharray: none; }
+.chosen.open { fill: var(--card); stroke: var(--ink); }
 .bar { stroke: var(--card); stroke-width: 1; }
 .line.c1 { stroke: var(--c1); } .dot.c1, .bar.c1 { fill: var(--c1); }
 .line.c2 { stroke: var(--c2); } .dot.c2, .bar.c2 { fill: var(--c2); }

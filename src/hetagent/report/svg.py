@@ -175,7 +175,7 @@ def columns(
     frame.extend(_axes(None, y, lambda _: 0.0, up))
     step = (_WIDTH - _RIGHT - _LEFT) / len(labels)
     wide = min(step * 0.8, 48.0)
-    shown = max(1, math.ceil(len(labels) * max(map(len, labels)) * 7.5 / (_WIDTH - _LEFT)))
+    shown = max(1, math.ceil(len(labels) * (max(map(len, labels)) + 2) * 7.5 / (_WIDTH - _LEFT)))
     for index, (label, column) in enumerate(zip(labels, parts, strict=True)):
         middle, base = _LEFT + step * (index + 0.5), y.low
         for name, style in styles.items():
@@ -187,9 +187,8 @@ def columns(
                 frame.append(bar)
                 base += height
         if index % shown == 0:
-            anchor = "start" if index == 0 and len(label) * 6 > step else "middle"
-            place = _LEFT if anchor == "start" else middle
-            frame.append(_text(label, place, _HEIGHT - _BOTTOM + 18, anchor=anchor))
+            place = max(middle, len(label) * 3.75)
+            frame.append(_text(label, place, _HEIGHT - _BOTTOM + 18, anchor="middle"))
     frame.append(_base())  # over the columns
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
     frame.append(_text(x, middle, _HEIGHT - 8, anchor="middle", style="label"))
