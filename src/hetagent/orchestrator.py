@@ -373,7 +373,7 @@ class Orchestrator:
         self, skill: Skill[Any, R], request: Request, tell: Tell | None = None
     ) -> Outcome[R]:
         """The one path from a request to an outcome."""
-        self._bindings.check(self._options.policy, skill, skill.model or self.slm)
+        self._bindings.check(self._options.policy, skill, skill.model or self.slm, self.llms)
         with telemetry.skill_span(skill.name) as span:
             serving = Serving(
                 Assembly(skill, request, span.trace_id),

@@ -21,9 +21,11 @@ __all__ = [
     "Promise",
     "RungPolicy",
     "Scored",
+    "StartingPolicy",
     "Threshold",
     "as_certifying_policy",
     "as_rung_policy",
+    "first_rung",
 ]
 
 _INDEX = re.compile(r"\[\d+\]")
@@ -120,6 +122,17 @@ class RungPolicy(Policy, Protocol):
         """
 
 
+@runtime_checkable
+class StartingPolicy(Policy, Protocol):
+    """A policy that also says whom to ask where there is no answer of the SLM to decide about.
+
+    Without it that is the first LLM.
+    """
+
+    def first_rung(self, skill: str) -> int:
+        """Index of the LLM to ask; beyond the last there is nobody to ask."""
+
+
 class Promise(Protocol):
     """What a policy relies on, such as a certificate: it holds for one skill on one model."""
 
@@ -151,14 +164,24 @@ def as_rung_policy(policy: Policy) -> RungPolicy | None:
     """The policy where it also decides about LLMs' answers.
 
     It is asked for every call, and ``isinstance`` with a protocol takes longer than all the rest
-    of one.
+    of one. A policy that has the method, but says ``judges_rungs = False``, does not decide about
+    them.
     """
-    return cast(RungPolicy, policy) if _has(type(policy), "decide_rung") else None
+    if not _has(type(policy), "decide_rung") or not getattr(policy, "judges_rungs", True):
+        return None
+    return cast(RungPolicy, policy)
 
 
 def as_certifying_policy(policy: Policy) -> CertifyingPolicy | None:
     """The policy where it relies on certificates; see `as_rung_policy`."""
     return cast(CertifyingPolicy, policy) if _has(type(policy), "certificate") else None
+
+
+def first_rung(policy: Policy, skill: str) -> int:
+    """The LLM to ask where there is no answer of the SLM; see `StartingPolicy`."""
+    if _has(type(policy), "first_rung"):
+        return cast(StartingPolicy, policy).first_rung(skill)
+    return 0
 
 
 @dataclass(frozen=True)

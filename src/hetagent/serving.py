@@ -24,8 +24,8 @@ from hetagent.escalation import FieldQuestion, field_question
 from hetagent.evidence import evidence
 from hetagent.models.base import Model, Request, Token
 from hetagent.options import Options
-from hetagent.outcome import FieldOutcome, Outcome, Reason
-from hetagent.policy import Decision, EarlyPolicy, Scored, as_rung_policy
+from hetagent.outcome import FieldOutcome, Outcome, Reason, RungAnswer
+from hetagent.policy import Decision, EarlyPolicy, Scored, as_rung_policy, first_rung
 from hetagent.streaming import FieldReader
 
 __all__ = ["Serving", "Tell"]
@@ -95,7 +95,7 @@ class Serving(Generic[R]):
 
     async def _outcome(self) -> Outcome[R]:
         if self._slm is None or not self._options.policy.asks_slm(self._run.skill.name):
-            return await self._escalate(Decision("escalate", "policy"), None)
+            return await self._escalate(self._without_draft("policy"), None)
         draft = await self._ask(self._slm, self._run.request)
         decision = self._decide(draft)
         if decision.action == "accept":
@@ -105,11 +105,15 @@ class Serving(Generic[R]):
 
     def _decide(self, draft: Attempt) -> Decision:
         if not draft.valid or draft.score is None:
-            return Decision("escalate", draft.reason)
+            return self._without_draft(draft.reason)
         decision = self._options.policy.decide(self._scored(draft.score))
         if draft.score.confidence is None and decision.action != "accept":
             return replace(decision, reason="no_confidence", fields=())
         return decision
+
+    def _without_draft(self, reason: Reason | None) -> Decision:
+        rung = first_rung(self._options.policy, self._run.skill.name)
+        return Decision("escalate", reason, rung=rung)
 
     def _scored(self, score: Score) -> Scored:
         fields = {path: one.confidence or 0.0 for path, one in score.fields.items()}
@@ -140,14 +144,17 @@ class Serving(Generic[R]):
         return self._run.unserved(decision, draft, error)
 
     def _decide_rung(self, found: Standing, draft: Attempt | None, rung: int) -> Decision:
+        drafted = draft if draft is not None and draft.valid else None
+        agrees = found.json == drafted.json if drafted is not None else None
+        if found.whole:
+            self._run.answers.append(RungAnswer(rung, found.json, agrees, found.evidence))
         if self._judge is None:
             return Decision("accept")
-        drafted = draft if draft is not None and draft.valid else None
         scored = Scored(
             self._run.skill.name,
             found.confidence or 0.0,
             {path: one.confidence or 0.0 for path, one in found.fields.items()},
-            agrees=found.json == drafted.json if drafted is not None else None,
+            agrees=agrees,
             evidence=found.evidence,
             draft=drafted.evidence if drafted is not None else {},
         )

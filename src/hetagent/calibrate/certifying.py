@@ -23,7 +23,7 @@ from hetagent.calibrate.measures import (
 from hetagent.calibrate.thresholds import Found, find_threshold, plan, shortfall
 from hetagent.errors import InputError
 
-__all__ = ["Split", "certify", "split"]
+__all__ = ["Split", "certify", "fitted", "split"]
 
 _POINTS = 200
 
@@ -82,12 +82,12 @@ def certify(
             "There are no answers to fit with, or none to certify with.",
             hint="Give more labelled examples.",
         )
-    fitted = _fitted(table.take(fitting), y[fitting], seed)
-    calibrator = fitted.calibrator
+    chosen = fitted(table.take(fitting), y[fitting], seed=seed)
+    calibrator = chosen.calibrator
     scores = table.scores(calibrator)
     start = plan(
         scores[fitting],
-        fitted.held_out,
+        chosen.held_out,
         n=len(testing),
         max_error=max_error,
         confidence=confidence,
@@ -117,8 +117,17 @@ def certify(
     )
 
 
-def _fitted(table: EvidenceTable, correct: Any, seed: int) -> Fit:
-    """The best calibrator; where nearly all are right or wrong, one that only knows how many."""
+def fitted(table: EvidenceTable, correct: Any, *, seed: int) -> Fit:
+    """The best calibrator; where nearly all are right or wrong, one that only knows how many.
+
+    Args:
+        table: Evidence of n answers.
+        correct: Whether each is right; booleans of shape (n,).
+        seed: Of the folds.
+
+    Raises:
+        MissingExtraError: scikit-learn is not installed.
+    """
     if min(correct.sum(), (~correct).sum()) >= 2:
         return fit(table, correct, seed=seed)
     # Laplace's rule of succession for all, in the order of the raw confidence.
