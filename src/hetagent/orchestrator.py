@@ -268,13 +268,16 @@ class Orchestrator:
         correct: Correct | None = None,
         fit_share: float = 0.25,
         seed: int = 0,
+        ask_llm: bool = False,
+        value_of_correct_usd: float | None = None,
+        usd_per_second: float = 0.0,
     ) -> Certificate:
         """Find out, on labelled examples, when the SLM may be trusted, and certify it.
 
-        The SLM answers every example; no LLM is asked. On some of the examples calibrators are
-        fitted, which turn the model's own probabilities into those of being right; on the others
-        thresholds are certified: with a probability of at least ``confidence`` over the draw of the
-        examples, at most ``max_error`` of what is accepted is wrong.
+        The SLM answers every example; LLMs do with ``ask_llm``. On some of the examples calibrators
+        are fitted, which turn the model's own probabilities into those of being right; on the
+        others thresholds are certified: with a probability of at least ``confidence`` over the draw
+        of the examples, at most ``max_error`` of what is accepted is wrong.
 
         Example:
             ``agent.with_options(policy=Certified(agent.calibrate(intent, examples)))``
@@ -290,6 +293,12 @@ class Orchestrator:
                 a dict of them by field path. By default they must be equal.
             fit_share: Share of the examples that calibrators are fitted with; the others certify.
             seed: Of the split.
+            ask_llm: Whether every LLM answers every example too, within the budget. The
+                certificate then knows how likely each is right, and at what price: for policies
+                that escalate on benefit, and for the thresholds of a ladder of several.
+            value_of_correct_usd: What a right answer is worth, in US dollars, to certify what
+                `Certified` accepts when it is given the same.
+            usd_per_second: What a second of waiting costs, likewise.
 
         Returns:
             The certificate. Where nothing can be promised, its thresholds are ``None`` and its
@@ -301,6 +310,7 @@ class Orchestrator:
             MissingExtraError: scikit-learn is not installed.
         """
         from hetagent.calibrate.calibration import calibrate
+        from hetagent.calibrate.pairs import AskAll
 
         model = skill.model or self.slm
         if model is None:
@@ -308,8 +318,13 @@ class Orchestrator:
                 f"There is no small model to calibrate {skill.name} on.",
                 hint="Give the orchestrator slm=, or bind the skill: skill.using(model).",
             )
-        alone = Orchestrator(model)
+        if ask_llm and not self.llms:
+            raise SkillError("There is no LLM to ask.", hint="Give the orchestrator llm=.")
+        alone = Orchestrator(model, llm=self.llms if ask_llm else None)
         alone._options = replace(self._options, policy=Threshold(0.0), budget=None)
+        if ask_llm:
+            alone._admission = self._admission
+            alone._options = replace(self._options, policy=AskAll(), escalate="whole")
         return calibrate(
             skill,
             model,
@@ -320,6 +335,9 @@ class Orchestrator:
             correct=correct,
             fit_share=fit_share,
             seed=seed,
+            llms=alone.llms,
+            value_of_correct_usd=value_of_correct_usd,
+            usd_per_second=usd_per_second,
         )
 
     def __enter__(self) -> Self:

@@ -25,7 +25,7 @@ __all__ = [
     "Threshold",
     "as_certifying_policy",
     "as_rung_policy",
-    "first_rung",
+    "without_draft",
 ]
 
 _INDEX = re.compile(r"\[\d+\]")
@@ -66,6 +66,7 @@ class Decision:
         rung: Index of the LLM to escalate to, where there are several. Beyond the last there is
             nobody to ask; about a rung's answer it means at least the next rung.
         basis: The calibrated confidences and thresholds that it rests on, if it does.
+        skip: Indices of LLMs that are not asked, also not where one before them fails.
     """
 
     action: Literal["accept", "escalate", "abstain"]
@@ -73,6 +74,7 @@ class Decision:
     fields: tuple[str, ...] = ()
     rung: int = 0
     basis: Basis | None = None
+    skip: tuple[int, ...] = ()
 
 
 @runtime_checkable
@@ -124,13 +126,13 @@ class RungPolicy(Policy, Protocol):
 
 @runtime_checkable
 class StartingPolicy(Policy, Protocol):
-    """A policy that also says whom to ask where there is no answer of the SLM to decide about.
+    """A policy that also decides where there is no answer of the SLM to decide about.
 
-    Without it that is the first LLM.
+    Without it the first LLM is asked.
     """
 
-    def first_rung(self, skill: str) -> int:
-        """Index of the LLM to ask; beyond the last there is nobody to ask."""
+    def without_draft(self, skill: str) -> Decision:
+        """Whom to ask, if anybody, where the SLM was not asked or gave no valid answer."""
 
 
 class Promise(Protocol):
@@ -177,11 +179,11 @@ def as_certifying_policy(policy: Policy) -> CertifyingPolicy | None:
     return cast(CertifyingPolicy, policy) if _has(type(policy), "certificate") else None
 
 
-def first_rung(policy: Policy, skill: str) -> int:
-    """The LLM to ask where there is no answer of the SLM; see `StartingPolicy`."""
-    if _has(type(policy), "first_rung"):
-        return cast(StartingPolicy, policy).first_rung(skill)
-    return 0
+def without_draft(policy: Policy, skill: str) -> Decision:
+    """The decision where there is no answer of the SLM; see `StartingPolicy`."""
+    if _has(type(policy), "without_draft"):
+        return cast(StartingPolicy, policy).without_draft(skill)
+    return Decision("escalate")
 
 
 @dataclass(frozen=True)

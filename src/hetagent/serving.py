@@ -25,7 +25,7 @@ from hetagent.evidence import evidence
 from hetagent.models.base import Model, Request, Token
 from hetagent.options import Options
 from hetagent.outcome import FieldOutcome, Outcome, Reason, RungAnswer
-from hetagent.policy import Decision, EarlyPolicy, Scored, as_rung_policy, first_rung
+from hetagent.policy import Decision, EarlyPolicy, Scored, as_rung_policy, without_draft
 from hetagent.streaming import FieldReader
 
 __all__ = ["Serving", "Tell"]
@@ -112,8 +112,7 @@ class Serving(Generic[R]):
         return decision
 
     def _without_draft(self, reason: Reason | None) -> Decision:
-        rung = first_rung(self._options.policy, self._run.skill.name)
-        return Decision("escalate", reason, rung=rung)
+        return replace(without_draft(self._options.policy, self._run.skill.name), reason=reason)
 
     def _scored(self, score: Score) -> Scored:
         fields = {path: one.confidence or 0.0 for path, one in score.fields.items()}
@@ -126,18 +125,18 @@ class Serving(Generic[R]):
         error = draft.error if draft is not None else None
         # What the budget refused, if it refused anything.
         refusal = _refusal(draft)
-        latest, rung = decision, max(decision.rung, 0)
+        latest, rung = decision, _not_skipped(decision, max(decision.rung, 0))
         while latest.action == "escalate" and rung < len(self._llms):
             found = await self._ask_rung(rung, latest, best)
             if isinstance(found, Attempt):
                 # An unreachable rung is passed over; what the next has to give is still the same.
                 error, refusal = found.error, _refusal(found) or refusal
-                rung += 1
+                rung = _not_skipped(latest, rung + 1)
                 continue
             latest = self._decide_rung(found, draft, rung)
             if latest.action == "accept":
                 return self._run.escalated(found, decision, draft, error=error)
-            best, rung = found, max(latest.rung, rung + 1)
+            best, rung = found, _not_skipped(latest, max(latest.rung, rung + 1))
         await self._withdraw()
         if refusal is not None and latest.action != "abstain":
             return self._at_the_cap(refusal, decision, draft, best)
@@ -321,6 +320,13 @@ class Serving(Generic[R]):
         if self._tell is not None and self._told.get(path) != one:
             self._told[path] = one
             self._tell(path, one)
+
+
+def _not_skipped(decision: Decision, rung: int) -> int:
+    """The first LLM from a rung on that the policy does not pass over."""
+    while rung in decision.skip:
+        rung += 1
+    return rung
 
 
 def _not_called(error: BudgetError | ModelDownError) -> Attempt:

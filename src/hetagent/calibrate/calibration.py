@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import numpy as np
 
 from hetagent.calibrate.certificate import Certificate, Part
-from hetagent.calibrate.certifying import certify, split
+from hetagent.calibrate.certifying import Split, certify, split
 from hetagent.calibrate.correctness import Correct, judge, label_of
 from hetagent.calibrate.evidence_table import EvidenceTable
+from hetagent.calibrate.pairs import Pair, pairs_of
+from hetagent.calibrate.weighing import weigh
 from hetagent.errors import CertificateError, InputError
 from hetagent.evidence import Evidence, by_field
-from hetagent.fingerprint import digest, fingerprint
+from hetagent.fingerprint import digest, fingerprint, ladder_fingerprint
 from hetagent.models.base import Model
 from hetagent.outcome import Outcome
 from hetagent.skill import Skill
@@ -26,7 +29,10 @@ _LEAST = 20
 
 
 class Runs(Protocol):
-    """What runs a skill over many inputs with the SLM alone, and accepts every valid answer."""
+    """What runs a skill over many inputs.
+
+    Either with the SLM alone, whose valid answers are all accepted; or under `AskAll`.
+    """
 
     def __call__(self, skill: Skill[Any, Any], rows: Sequence[Any], /) -> list[Outcome[Any]]:
         """One outcome for each row, in order."""
@@ -56,19 +62,40 @@ def calibrate(
     correct: Correct | None = None,
     fit_share: float = 0.25,
     seed: int = 0,
+    llms: Sequence[Model] = (),
+    value_of_correct_usd: float | None = None,
+    usd_per_second: float = 0.0,
 ) -> Certificate:
-    """Certify a skill on a model; see `hetagent.Orchestrator.calibrate`."""
+    """Certify a skill on a model; see `hetagent.Orchestrator.calibrate`.
+
+    With ``llms`` these are asked too, and ``run`` runs under `AskAll`.
+    """
     _check_levels(max_error, confidence)
+    _check_value(value_of_correct_usd, usd_per_second, llms)
     rows, labels = parsed(skill, examples)
     outcomes = run(skill, rows)
     if any(one.reason == "cancelled" for one in outcomes):
         raise KeyboardInterrupt
     answers = judged(skill, outcomes, labels, correct=correct)
     data = digest([[_text(skill, row), label] for row, label in zip(rows, labels, strict=True)])
+    pairs = None
+    if llms:
+        partial = correct is None and any(_is_partial(skill, label) for label in labels)
+        if partial:
+            raise InputError(
+                f"Labels of {skill.name} leave fields out, so that no LLM's whole value can be "
+                "judged.",
+                hint="Label all fields, or calibrate without ask_llm.",
+            )
+        pairs = pairs_of(skill, outcomes, labels, rungs=len(llms), correct=correct)
     return certificate_of(
         skill.name,
         answers,
-        depends_on={**fingerprint(skill, model), "data": data},
+        pairs=pairs,
+        models=[model.name for model in llms],
+        value_of_correct_usd=value_of_correct_usd,
+        usd_per_second=usd_per_second,
+        depends_on={**fingerprint(skill, model), **ladder_fingerprint(llms), "data": data},
         max_error=max_error,
         confidence=confidence,
         fit_share=fit_share,
@@ -85,6 +112,10 @@ def certificate_of(
     confidence: float,
     fit_share: float = 0.25,
     seed: int = 0,
+    pairs: Sequence[Pair] | None = None,
+    models: Sequence[str] = (),
+    value_of_correct_usd: float | None = None,
+    usd_per_second: float = 0.0,
 ) -> Certificate:
     """Certify from answers that are already judged.
 
@@ -96,10 +127,15 @@ def certificate_of(
         confidence: With which to keep it, 1 - δ.
         fit_share: Share of the examples that calibrators are fitted with.
         seed: Of the split.
+        pairs: What the LLMs made of the same examples, in the same order; ``None`` where they
+            were not asked.
+        models: The LLMs' names.
+        value_of_correct_usd: As in `hetagent.calibrate.weighing.weigh`.
+        usd_per_second: Likewise.
 
     Raises:
         InputError: There are too few examples.
-        CertificateError: No answer has a confidence.
+        CertificateError: No answer has a confidence; or what an LLM costs is not known.
     """
     usable = [one for one in answers if one.evidence]
     if answers and not usable:
@@ -139,6 +175,22 @@ def certificate_of(
         unusable=len(answers) - len(usable),
         parts=parts,
     )
+    if pairs is not None and "" in parts:
+        numbers = _numbers(answers, (fitting, testing), fit_share, seed)
+        bare = replace(
+            bare,
+            escalation=weigh(
+                pairs,
+                calibrator=parts[""].calibrator,
+                models=models,
+                rows=numbers,
+                max_error=max_error,
+                confidence=confidence,
+                value_of_correct_usd=value_of_correct_usd,
+                usd_per_second=usd_per_second,
+                seed=seed,
+            ),
+        )
     return bare.bound_to({**depends_on, "calibrator": bare.calibrators_digest})
 
 
@@ -152,10 +204,11 @@ def judged(
     """Compare the SLM's answers with their labels."""
     found = []
     for outcome, label in zip(outcomes, labels, strict=True):
-        if outcome.served_by != "slm" or not outcome.evidence:
+        if not outcome.evidence:
             found.append(Judged({}, {}))
             continue
-        right = judge(skill.output.to_json(outcome.value), label, correct=correct)
+        value = outcome.draft.value if outcome.draft is not None else outcome.value
+        right = judge(skill.output.to_json(value), label, correct=correct)
         if _is_partial(skill, label) and correct is None:
             right.pop("", None)
         found.append(Judged(by_field(outcome.evidence), right))
@@ -185,6 +238,22 @@ def parsed(skill: Skill[Any, Any], examples: Iterable[Any]) -> tuple[list[Any], 
     return rows, labels
 
 
+def _numbers(answers: Sequence[Judged], parts: Split, fit_share: float, seed: int) -> Split:
+    """Which of all examples fit and which certify: as given of the usable ones, others at random.
+
+    Those that the SLM could not answer go on to the LLMs too.
+    """
+    usable = np.array([i for i, one in enumerate(answers) if one.evidence])
+    others = np.array([i for i, one in enumerate(answers) if not one.evidence], dtype=int)
+    others = np.random.default_rng(seed + 1).permutation(others)
+    first = round(len(others) * fit_share)
+    fitting, testing = parts
+    return (
+        np.sort(np.concatenate([usable[fitting], others[:first]])),
+        np.sort(np.concatenate([usable[testing], others[first:]])),
+    )
+
+
 def _is_partial(skill: Skill[Any, Any], label: Any) -> bool:
     """Whether a label leaves fields of the record out, so that the whole cannot be judged."""
     from hetagent.schema import resolve
@@ -204,3 +273,14 @@ def _check_levels(max_error: float, confidence: float) -> None:
             raise InputError(
                 f"{name} is {value!r}.", hint="Give a number between 0 and 1, such as 0.05 or 0.95."
             )
+
+
+def _check_value(value: float | None, usd_per_second: float, llms: Sequence[Model]) -> None:
+    if value is not None and not llms:
+        raise InputError(
+            "A right answer's worth is given, but no LLM is asked to weigh it against.",
+            hint="Give ask_llm=True, and the orchestrator llm=.",
+        )
+    for name, number in (("value_of_correct_usd", value), ("usd_per_second", usd_per_second)):
+        if number is not None and not (isinstance(number, int | float) and 0 <= number < math.inf):
+            raise InputError(f"{name} is {number!r}.", hint="Give US dollars, such as 0.02.")
