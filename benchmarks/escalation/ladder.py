@@ -29,7 +29,7 @@ import numpy as np
 from benchmarks.report import CannotMeasureError, Report, arguments, main
 from hetagent.calibrate.certifying import fitted
 from hetagent.calibrate.evidence_table import EvidenceTable
-from hetagent.calibrate.ladder import Answers, Vector, find_vector, path, plan_start, route
+from hetagent.calibrate.ladder import Vector, find_vector, path, plan_start, route
 from hetagent.calibrate.thresholds import find_threshold, plan
 from hetagent.evidence import Evidence, second_opinion
 

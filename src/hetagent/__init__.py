@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hetagent import errors
 from hetagent.admission import Scope
+from hetagent.benefit import Benefit
 from hetagent.breaker import Breaker
 from hetagent.budget import Budget, Spent, Window, WindowSpent
 from hetagent.calibrate.certificate import Certificate
@@ -26,7 +27,17 @@ from hetagent.models.llamacpp import LlamaCpp
 from hetagent.models.scripted import Answer, Scripted
 from hetagent.models.transformers import Transformers
 from hetagent.orchestrator import Orchestrator
-from hetagent.outcome import Basis, Call, Draft, FieldOutcome, Outcome, Reason, ServedBy, Usage
+from hetagent.outcome import (
+    Basis,
+    Call,
+    Draft,
+    FieldOutcome,
+    Outcome,
+    Reason,
+    RungAnswer,
+    ServedBy,
+    Usage,
+)
 from hetagent.policy import (
     CertifyingPolicy,
     Decision,
@@ -35,6 +46,7 @@ from hetagent.policy import (
     Promise,
     RungPolicy,
     Scored,
+    StartingPolicy,
     Threshold,
 )
 from hetagent.schema import OutputType
@@ -45,6 +57,7 @@ __all__ = [
     "Answer",
     "AsyncFieldStream",
     "Basis",
+    "Benefit",
     "Breaker",
     "Budget",
     "Call",
@@ -73,6 +86,7 @@ __all__ = [
     "Promise",
     "Reason",
     "Request",
+    "RungAnswer",
     "RungPolicy",
     "Scope",
     "Scored",
@@ -80,6 +94,7 @@ __all__ = [
     "ServedBy",
     "Skill",
     "Spent",
+    "StartingPolicy",
     "StreamingModel",
     "Threshold",
     "Token",

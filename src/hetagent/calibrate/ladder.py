@@ -32,7 +32,7 @@ from hetagent.calibrate.bounds import p_value, upper_bound
 from hetagent.calibrate.certifying import Split, fitted
 from hetagent.calibrate.evidence_table import EvidenceTable
 from hetagent.calibrate.measures import Floats
-from hetagent.calibrate.rungs import Ladder, Tested
+from hetagent.calibrate.rungs import Counts, Ladder
 
 __all__ = [
     "Answers",
@@ -295,7 +295,7 @@ def find_vector(
     prices: Sequence[float],
     max_error: float,
     confidence: float,
-) -> tuple[Vector, Tested] | None:
+) -> tuple[Vector, Counts] | None:
     """Test vectors one after the other, and return the last that passed.
 
     Args:
@@ -319,7 +319,7 @@ def find_vector(
         if p > 1 - confidence:
             break
         bound = upper_bound(errors, len(taken), confidence=confidence)
-        found = vector, Tested(len(scores), len(taken), errors, bound, p)
+        found = vector, Counts(len(scores), len(taken), errors, bound, p)
     return found
 
 

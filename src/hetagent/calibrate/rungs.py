@@ -16,7 +16,7 @@ from hetagent.errors import CertificateError
 from hetagent.evidence import Evidence
 from hetagent.fingerprint import digest
 
-__all__ = ["Escalation", "Ladder", "Rung", "Sample", "Tested", "Weighed"]
+__all__ = ["Counts", "Escalation", "Ladder", "Rung", "Sample", "Weighed"]
 
 Sample = tuple[tuple[float, ...], ...]
 """For some of the certifying examples: the score of the SLM's answer, then of each LLM the
@@ -24,7 +24,7 @@ probability that it is right."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class Counts:
     """The counts that an error rate was certified with.
 
     Attributes:
@@ -85,13 +85,13 @@ class Weighed:
         usd_per_second: What a second of waiting costs.
         threshold: Least score of the SLM's calibrator that is accepted where no LLM is worth
             asking; ``None`` where nothing can be.
-        tested: What it was certified with; ``None`` where there is no threshold.
+        counts: What it was certified with; ``None`` where there is no threshold.
     """
 
     value_of_correct_usd: float
     usd_per_second: float
     threshold: float | None
-    tested: Tested | None
+    counts: Counts | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class Ladder:
             it would not be accepted often enough to be worth its price; ``None`` for never.
         judges: For each LLM but the last: gives the probability that its answer is right, from
             its own evidence, whether it agrees with the SLM, and how sure the SLM was.
-        tested: What all of them were certified with, together.
+        counts: What all of them were certified with, together.
         cost: Expected price of the LLMs for one call, in US dollars, or in seconds where prices
             are not known or are all 0.
         unit: ``"usd"`` or ``"seconds"``.
@@ -114,7 +114,7 @@ class Ladder:
     thresholds: tuple[float | None, ...]
     floors: tuple[float | None, ...]
     judges: tuple[Calibrator, ...]
-    tested: Tested
+    counts: Counts
     cost: float
     unit: str
 
@@ -289,20 +289,20 @@ class Escalation:
 
 def _weighed_in_words(one: Weighed) -> str:
     worth = f"With a right answer worth {one.value_of_correct_usd:.4g} USD"
-    if one.tested is None:
+    if one.counts is None:
         return f"{worth}, nothing can be accepted without an LLM."
     return (
-        f"{worth}: {one.tested.accepted} of {one.tested.n} answers are sure enough and would not "
-        f"be improved enough by an LLM; {one.tested.errors} of these were wrong (at most "
-        f"{one.tested.upper_bound:.1%} of all such)."
+        f"{worth}: {one.counts.accepted} of {one.counts.n} answers are sure enough and would not "
+        f"be improved enough by an LLM; {one.counts.errors} of these were wrong (at most "
+        f"{one.counts.upper_bound:.1%} of all such)."
     )
 
 
 def _ladder_in_words(one: Ladder) -> str:
     price = f"{one.cost:.2g} USD" if one.unit == "usd" else f"{one.cost:.2g} s"
     return (
-        f"Ladder: {one.tested.accepted} of {one.tested.n} answers are accepted before the last "
-        f"LLM; {one.tested.errors} of these were wrong (at most {one.tested.upper_bound:.1%} of "
+        f"Ladder: {one.counts.accepted} of {one.counts.n} answers are accepted before the last "
+        f"LLM; {one.counts.errors} of these were wrong (at most {one.counts.upper_bound:.1%} of "
         f"all such). LLMs take {price} for a call on average."
     )
 
@@ -316,7 +316,7 @@ def _ladder_from_dict(data: Mapping[str, Any]) -> Ladder:
         tuple(data["thresholds"]),
         tuple(data["floors"]),
         tuple(Calibrator.from_dict(judge) for judge in data["judges"]),
-        Tested(**data["tested"]),
+        Counts(**data["counts"]),
         float(data["cost"]),
         str(data["unit"]),
     )
@@ -331,10 +331,10 @@ def _weighed_to_dict(one: Weighed) -> dict[str, Any]:
 
 
 def _weighed_from_dict(data: Mapping[str, Any]) -> Weighed:
-    threshold, tested = data["threshold"], data["tested"]
+    threshold, counts = data["threshold"], data["counts"]
     return Weighed(
         float(data["value_of_correct_usd"]),
         float(data["usd_per_second"]),
         -math.inf if threshold == "all" else threshold,
-        None if tested is None else Tested(**tested),
+        None if counts is None else Counts(**counts),
     )

@@ -21,7 +21,7 @@ from hetagent.calibrate.evidence_table import EvidenceTable
 from hetagent.calibrate.ladder import Answers, find_ladder
 from hetagent.calibrate.measures import Floats
 from hetagent.calibrate.pairs import Pair
-from hetagent.calibrate.rungs import Escalation, Rung, Tested, Weighed
+from hetagent.calibrate.rungs import Counts, Escalation, Rung, Weighed
 from hetagent.calibrate.thresholds import find_threshold, plan
 from hetagent.errors import InputError
 from hetagent.evidence import Evidence, second_opinion
@@ -211,7 +211,7 @@ def _weighed(
         )
     tested = None
     if found is not None:
-        tested = Tested(
+        tested = Counts(
             len(rows[1]), found.accepted, found.errors, found.upper_bound, found.p_value
         )
     threshold = None if found is None else found.threshold
