@@ -93,6 +93,7 @@ def calibrate(
         answers,
         pairs=pairs,
         models=[model.name for model in llms],
+        asked_all=True,
         value_of_correct_usd=value_of_correct_usd,
         usd_per_second=usd_per_second,
         depends_on={**fingerprint(skill, model), **ladder_fingerprint(llms), "data": data},
@@ -114,6 +115,7 @@ def certificate_of(
     seed: int = 0,
     pairs: Sequence[Pair] | None = None,
     models: Sequence[str] = (),
+    asked_all: bool = False,
     value_of_correct_usd: float | None = None,
     usd_per_second: float = 0.0,
 ) -> Certificate:
@@ -130,7 +132,8 @@ def certificate_of(
         pairs: What the LLMs made of the same examples, in the same order; ``None`` where they
             were not asked.
         models: The LLMs' names.
-        value_of_correct_usd: As in `hetagent.calibrate.weighing.weigh`.
+        asked_all: As in `hetagent.calibrate.weighing.weigh`.
+        value_of_correct_usd: Likewise.
         usd_per_second: Likewise.
 
     Raises:
@@ -183,6 +186,7 @@ def certificate_of(
                 pairs,
                 calibrator=parts[""].calibrator,
                 models=models,
+                asked_all=asked_all,
                 rows=numbers,
                 max_error=max_error,
                 confidence=confidence,

@@ -63,6 +63,7 @@ def weigh(
     confidence: float,
     value_of_correct_usd: float | None = None,
     usd_per_second: float = 0.0,
+    asked_all: bool = False,
     seed: int = 0,
 ) -> Escalation:
     """Learn when to ask each LLM, and certify what is accepted then.
@@ -76,6 +77,9 @@ def weigh(
         confidence: With which to keep it, 1 - δ.
         value_of_correct_usd: What a right answer is worth, in US dollars; ``None`` not to weigh.
         usd_per_second: What a second of waiting costs.
+        asked_all: Whether everybody was asked about every example as far as the budget went, as
+            under `AskAll`. Only then a ladder is certified: examples on which an LLM was asked
+            because the SLM was unsure are not like all others.
         seed: Of folds and simulations.
 
     Raises:
@@ -122,7 +126,7 @@ def weigh(
             seed=seed,
         )
     ladder = None
-    if len(rungs) > 1:
+    if asked_all and len(rungs) > 1:
         ladder = find_ladder(
             _answers(pairs, drafts),
             prices=_prices(rungs),
