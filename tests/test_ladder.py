@@ -240,6 +240,23 @@ def test_records_agree_as_data_whatever_their_spelling():
     assert set(policy.seen[0][1].fields) == {"people", "time", "date"}
 
 
+def test_true_is_no_one():
+    class Count(BaseModel):
+        left: bool | int
+
+    @skill
+    def count(message: str) -> Count:
+        """Count what is left."""
+
+    policy = Judge(verdicts=(ACCEPT, ACCEPT))
+    slm = Scripted(Answer(raw='{"left": 1}', confidence=0.1))
+    ladder = Scripted([Answer(raw='{"left": true}'), Answer(raw='{"left": 1}')])
+    agent = Orchestrator(slm, llm=ladder, policy=policy)
+    for _ in range(2):
+        agent.run(count, "x")
+    assert [scored.agrees for _, scored in policy.seen] == [False, True]
+
+
 # --- fields
 
 

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from pydantic import BaseModel
 
 from hetagent import Answer, Orchestrator, Scripted, Usage, skill
-from hetagent.errors import ModelError
+from hetagent.errors import BudgetError, ModelError
 
 CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
@@ -91,6 +91,25 @@ def test_spans_of_an_escalation(spans: InMemorySpanExporter):
     assert {s.parent.span_id for s in (small, large)} == {whole.context.span_id}
     assert whole.attributes["hetagent.reason"] == "low_confidence"
     assert whole.attributes["hetagent.served_by"] == "llm"
+    assert "hetagent.rung" not in small.attributes
+    assert (large.attributes["hetagent.rung"], whole.attributes["hetagent.rung"]) == (0, 0)
+
+
+def test_spans_of_a_ladder(spans: InMemorySpanExporter):
+    down = Scripted(Answer(error=ModelError("broken")), name="down")
+    run(confidence=0.1, llm=[down, Scripted(Answer("cancel"), name="up")])
+    _, first, second, whole = spans.get_finished_spans()
+    assert [s.attributes["hetagent.rung"] for s in (first, second, whole)] == [0, 1, 1]
+
+
+def test_spans_where_the_budget_raises(spans: InMemorySpanExporter):
+    slm = Scripted(Answer("book", confidence=0.1), name="small")
+    agent = Orchestrator(slm=slm, llm=Scripted(Answer("cancel")))
+    with agent.spending(llm_calls=0, at_cap="raise"), pytest.raises(BudgetError):
+        agent.run(intent, "secret words")
+    _, whole = spans.get_finished_spans()
+    assert whole.attributes["hetagent.reason"] == "budget"
+    assert whole.attributes["error.type"] == "BudgetError"
 
 
 def stream(escalate: Literal["whole", "fields"]) -> Any:

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.report import CannotMeasureError, Report, arguments, main
-from hetagent.calibrate.certifying import fitted
+from hetagent.calibrate.certifying import fit_any
 from hetagent.calibrate.evidence_table import EvidenceTable
 from hetagent.calibrate.ladder import Vector, find_vector, path, plan_start, route
 from hetagent.calibrate.thresholds import find_threshold, plan
@@ -112,7 +112,7 @@ def draw(world: Population, table: EvidenceTable, labels: int, seed: int) -> Dra
     rows = random.integers(0, len(world.right), labels)
     count = round(labels * FIT_SHARE)
     fitting, testing = rows[:count], rows[count:]
-    slm = fitted(table.take(fitting), world.right[fitting, 0], seed=seed)
+    slm = fit_any(table.take(fitting), world.right[fitting, 0], seed=seed)
     before = table.probabilities(slm.calibrator)
 
     def opinions(numbers: Any, sure: Any) -> EvidenceTable:
@@ -125,7 +125,7 @@ def draw(world: Population, table: EvidenceTable, labels: int, seed: int) -> Dra
             ]
         )
 
-    small = fitted(opinions(fitting, slm.held_out), world.right[fitting, 1], seed=seed)
+    small = fit_any(opinions(fitting, slm.held_out), world.right[fitting, 1], seed=seed)
     all_rows = np.arange(len(world.right))
     everybody = np.column_stack(
         [

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from hetagent import errors
 from hetagent.admission import Scope
+from hetagent.audit import Audit, Auditor, AuditSummary
+from hetagent.auditing import Auditing
 from hetagent.benefit import Benefit
 from hetagent.breaker import Breaker
 from hetagent.budget import Budget, Spent, Window, WindowSpent
+from hetagent.calibrate.audits import AuditStatus, Joined
 from hetagent.calibrate.certificate import Certificate
 from hetagent.certified import Certified
 from hetagent.errors import HetagentError, NoAnswerError
@@ -56,6 +59,11 @@ from hetagent.tools import ToolCall, tools
 __all__ = [
     "Answer",
     "AsyncFieldStream",
+    "Audit",
+    "AuditStatus",
+    "AuditSummary",
+    "Auditing",
+    "Auditor",
     "Basis",
     "Benefit",
     "Breaker",
@@ -73,6 +81,7 @@ __all__ = [
     "FieldStream",
     "HetagentError",
     "IdentifiedModel",
+    "Joined",
     "LiteLLM",
     "LlamaCpp",
     "Message",

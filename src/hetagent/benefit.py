@@ -99,9 +99,10 @@ class Benefit:
             return self._otherwise.decide(scored)
         if not scored.evidence:
             return replace(self.without_draft(scored.skill), reason="no_confidence")
-        sure = found.parts[""].calibrator.probability(scored.evidence[""])
+        evidence = found.whole(scored.evidence)
+        sure = found.parts[""].calibrator.probability(evidence)
         gains = _escalation(found).gains(
-            scored.evidence[""],
+            evidence,
             confidence=sure,
             value=self._value,
             usd_per_second=self._per_second,

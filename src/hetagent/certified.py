@@ -11,7 +11,7 @@ from typing import Literal
 from hetagent.calibrate.certificate import Certificate
 from hetagent.calibrate.rungs import Escalation, Ladder
 from hetagent.errors import CertificateError, SkillError
-from hetagent.evidence import Evidence, by_field, second_opinion, top_field
+from hetagent.evidence import Evidence, second_opinion, top_field
 from hetagent.outcome import Basis
 from hetagent.policy import Decision, Policy, Scored, Threshold, without_draft
 
@@ -124,10 +124,10 @@ class Certified:
         if not scored.evidence:
             return replace(self.without_draft(scored.skill), reason="no_confidence")
         if self._value is not None:
-            return self._weighed(found, scored.evidence[""], self._value)
+            return self._weighed(found, found.whole(scored.evidence), self._value)
         ladder = self._ladder(found)
         if ladder is not None:
-            return _climbed(found, ladder, scored.evidence[""])
+            return _climbed(found, ladder, found.whole(scored.evidence))
         return self._plain(found, scored)
 
     def decide_rung(self, scored: Scored, *, rung: int) -> Decision:
@@ -136,7 +136,8 @@ class Certified:
         ladder = self._ladder(found) if found is not None else None
         if found is None or ladder is None:
             return Decision("accept")
-        calibrator, draft = found.parts[""].calibrator, scored.draft.get("")
+        calibrator = found.parts[""].calibrator
+        draft = found.whole(scored.draft) if scored.draft else None
         score = calibrator.score(draft) if draft is not None else -math.inf
         answer = second_opinion(
             scored.evidence.get(""),
@@ -171,7 +172,7 @@ class Certified:
         if (best := to_best(gains)) is not None:
             return replace(best, basis=basis)
         if least is not None and score >= least:
-            return Decision("accept", basis=basis)
+            return Decision("accept", basis=replace(basis, promised=("",)))
         return Decision("abstain", "low_confidence", basis=basis)
 
     def _is_worth_asking(self, found: Certificate, value: float) -> bool:
@@ -204,24 +205,27 @@ class Certified:
                 )
 
     def _plain(self, found: Certificate, scored: Scored) -> Decision:
-        known = by_field(scored.evidence)
+        verdicts = found.judged(scored.evidence)
+        passed = {path: path in verdicts and verdicts[path].passed for path in found.parts}
         basis = Basis(
             found.id,
             found.max_error,
-            {path: found.parts[path].calibrator.probability(known[path]) for path in known
-             if path in found.parts},
+            {path: verdict.confidence for path, verdict in verdicts.items()},
             {path: part.least_confidence for path, part in found.parts.items()},
-        )  # fmt: skip
-        passed = {
-            path: part.threshold is not None
-            and path in known
-            and part.calibrator.score(known[path]) >= part.threshold
-            for path, part in found.parts.items()
-        }
+            promised=self._promised(passed),
+        )
         if self._accepts(passed):
             return Decision("accept", basis=basis)
         weak = [path for path in scored.fields if not passed.get(top_field(path), False)]
         return Decision("escalate", "low_confidence", tuple(weak), basis=basis)
+
+    def _promised(self, passed: Mapping[str, bool]) -> tuple[str, ...]:
+        """What the certificate vouches for: the whole value, or each field by itself."""
+        fields = [path for path in passed if path]
+        by_whole = self._accept == "whole" or not fields
+        if by_whole and passed.get("", False):
+            return ("",)
+        return tuple(path for path in fields if passed[path])
 
     def _accepts(self, passed: Mapping[str, bool]) -> bool:
         if self._accept == "whole":
@@ -264,6 +268,7 @@ def by_skill(
 
 
 def _climbed(found: Certificate, ladder: Ladder, evidence: Evidence) -> Decision:
+    """The basis vouches for nothing by itself: the promise is one for all rungs together."""
     calibrator = found.parts[""].calibrator
     score = calibrator.score(evidence)
     least = ladder.thresholds[0]

@@ -13,7 +13,7 @@ from typing import Any
 
 from hetagent.confidence import FieldScore, Score
 
-__all__ = ["Evidence", "by_field", "evidence", "second_opinion", "top_field"]
+__all__ = ["Evidence", "by_field", "evidence", "jointly", "second_opinion", "top_field"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,20 @@ def second_opinion(
         same = draft is not None and agrees is True
         own = Evidence(0.5, answer=draft.answer if draft is not None and same else "")
     return replace(own, agrees=agrees, before=before)
+
+
+def jointly(whole: Evidence, confidence: Iterable[float]) -> Evidence:
+    """Of a record, with its fields' calibrated confidences in place of the tokens' probabilities.
+
+    Fields differ in how far their tokens' probabilities can be trusted, so that the product of what
+    they are worth once calibrated ranks records better than the product of all tokens.
+
+    Args:
+        whole: Of the record.
+        confidence: Calibrated, of each field.
+    """
+    known = list(confidence)
+    return replace(whole, raw=math.prod(known), least=min(known)) if known else whole
 
 
 def top_field(path: str) -> str:

@@ -11,8 +11,9 @@ from hetagent.budget import Budget
 from hetagent.errors import SkillError
 from hetagent.models.base import Model, as_model
 from hetagent.policy import Policy, Threshold
+from hetagent.skill import Skill
 
-__all__ = ["Options", "as_ladder", "as_policy"]
+__all__ = ["Options", "as_ladder", "as_policy", "require_models"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +92,18 @@ def as_policy(policy: Policy | float) -> Policy:
             hint="Give a number, Threshold(0.9, skills={...}), or a Policy of your own.",
         )
     return policy
+
+
+def require_models(skill: Skill[Any, Any], slm: Model | None, llms: tuple[Model, ...]) -> None:
+    """Refuse to run what is no skill, or has nothing to run on.
+
+    Raises:
+        SkillError: It is so.
+    """
+    if not isinstance(skill, Skill):
+        raise SkillError(f"{skill!r} is not a skill.", hint="Decorate it with @skill.")
+    if slm is None and not llms and skill.model is None:
+        raise SkillError(
+            "The orchestrator has no model.",
+            hint='Give it one: Orchestrator(slm=LlamaCpp("smollm2-135m-instruct")).',
+        )

@@ -6,9 +6,8 @@ asynchronous ones in a background thread.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from contextvars import Token as ContextToken
@@ -19,16 +18,19 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar
 from hetagent import portal, telemetry
 from hetagent.admission import Admission, Scope, scope
 from hetagent.assembly import Assembly, nothing
+from hetagent.audit import Audit
+from hetagent.audited import Audited, auditing_of
 from hetagent.binding import Bindings
 from hetagent.breaker import Breaker
 from hetagent.budget import AtCap, Budget, Spent, check_caps
 from hetagent.errors import BudgetError, InputError, SkillError
 from hetagent.field_stream import AsyncFieldStream, FieldStream
 from hetagent.models.base import Model, Request, as_model
-from hetagent.options import Options, as_ladder, as_policy
+from hetagent.options import Options, as_ladder, as_policy, require_models
 from hetagent.outcome import Outcome
 from hetagent.policy import Policy, Threshold
 from hetagent.progress import Progress
+from hetagent.rows import fill, listed
 from hetagent.serving import Serving, Tell
 from hetagent.skill import Runner, Skill, current_runner
 
@@ -49,7 +51,7 @@ _entered: ContextVar[tuple[ContextToken[Runner | None], ...]] = ContextVar(
 )
 
 
-class Orchestrator:
+class Orchestrator(Audited):
     """Runs skills on a small model, and calls an LLM only where that is not sure enough.
 
     Args:
@@ -64,6 +66,7 @@ class Orchestrator:
         progress: Whether `map` shows a progress bar; ``None``: on a terminal.
         budget: Caps on what model calls cost and take; ``None`` for none.
         breaker: When an LLM that fails is left alone for a while; ``None`` for never.
+        audit: How answers that were accepted under a certificate are checked; ``None`` for not.
 
     Attributes:
         slm: The small model, or ``None``.
@@ -86,6 +89,7 @@ class Orchestrator:
         progress: bool | None = None,
         budget: Budget | None = None,
         breaker: Breaker | None = Breaker(),  # noqa: B008 - it is frozen
+        audit: Audit | None = None,
     ) -> None:
         self.slm: Model | None = as_model(slm, "slm")
         self.llms: tuple[Model, ...] = as_ladder(llm)
@@ -94,6 +98,7 @@ class Orchestrator:
         )
         self._admission = Admission()
         self._bindings = Bindings()
+        self._auditing = auditing_of(audit, llms=self.llms, admission=self._admission)
 
     @property
     def llm(self) -> Model | None:
@@ -115,14 +120,20 @@ class Orchestrator:
         progress: bool | EllipsisType | None = ...,
         budget: Budget | EllipsisType | None = ...,
         breaker: Breaker | EllipsisType | None = ...,
+        audit: Audit | EllipsisType | None = ...,
     ) -> Orchestrator:
         """The same models under other options; those that are not given stay as they are.
 
-        What was spent counts for both.
+        What was spent counts for both, and so does what audits found, unless other ones are given.
         """
         old = self._options
         other = Orchestrator(self.slm, llm=self.llms)
         other._admission = self._admission
+        other._auditing = (
+            self._auditing
+            if isinstance(audit, EllipsisType)
+            else auditing_of(audit, llms=self.llms, admission=self._admission)
+        )
         other._options = Options(
             old.policy if policy is None else as_policy(policy),
             old.escalate if escalate is None else escalate,
@@ -180,7 +191,7 @@ class Orchestrator:
 
     async def arun(self, skill: Skill[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Outcome[R]:
         """Run a skill once, from asynchronous code; see `run`. Cancelling stops the model."""
-        self._require_models(skill)
+        require_models(skill, self.slm, self.llms)
         return await self._serve(skill, skill.request(*args, **kwargs))
 
     def stream(self, skill: Skill[P, R], /, *args: P.args, **kwargs: P.kwargs) -> FieldStream[R]:
@@ -220,7 +231,7 @@ class Orchestrator:
 
         It is used with ``async with`` and ``async for``.
         """
-        self._require_models(skill)
+        require_models(skill, self.slm, self.llms)
         request = skill.request(*args, **kwargs)
         return AsyncFieldStream(lambda tell: self._serve(skill, request, tell))
 
@@ -238,7 +249,7 @@ class Orchestrator:
         Raises:
             SkillError: There is no model at all.
         """
-        rows = _listed(rows)
+        rows = listed(rows)
         done: dict[int, Outcome[R]] = {}
         try:
             portal.call(self._fill(skill, rows, done))
@@ -252,7 +263,7 @@ class Orchestrator:
         Raises:
             asyncio.CancelledError: The task was cancelled; nothing is under way any more.
         """
-        rows = _listed(rows)
+        rows = listed(rows)
         done: dict[int, Outcome[R]] = {}
         await self._fill(skill, rows, done)
         return [done[index] for index in range(len(rows))]
@@ -354,25 +365,14 @@ class Orchestrator:
         self, skill: Skill[Any, R], rows: Sequence[Any], done: dict[int, Outcome[R]]
     ) -> None:
         """Finish rows in any order, a bounded number at once."""
-        self._require_models(skill)
-        waiting = iter(range(len(rows)))
-        with Progress(skill.name, total=len(rows), show=self._options.progress) as progress:
-
-            async def work() -> None:
-                for index in waiting:
-                    done[index] = await self._row(skill, rows[index])
-                    progress.advance(escalated=done[index].escalated)
-
-            workers = [
-                asyncio.create_task(work())
-                for _ in range(min(self._options.concurrency, len(rows)))
-            ]
-            try:
-                await asyncio.gather(*workers)
-            finally:
-                for worker in workers:
-                    worker.cancel()
-                await asyncio.gather(*workers, return_exceptions=True)
+        require_models(skill, self.slm, self.llms)
+        await fill(
+            rows,
+            done,
+            serve=lambda row: self._row(skill, row),
+            concurrency=self._options.concurrency,
+            progress=Progress(skill.name, total=len(rows), show=self._options.progress),
+        )
 
     async def _row(self, skill: Skill[Any, R], row: Any) -> Outcome[R]:
         try:
@@ -399,6 +399,7 @@ class Orchestrator:
                 llms=self.llms,
                 options=self._options,
                 allowance=self._admission.allowance(self._options, skill.name),
+                audits=self._auditing,
                 tell=tell,
             )
             try:
@@ -408,22 +409,6 @@ class Orchestrator:
                     span.end(error.outcome)
                 raise
             span.end(outcome)
-            return outcome
-
-    def _require_models(self, skill: Skill[Any, Any]) -> None:
-        if not isinstance(skill, Skill):
-            raise SkillError(f"{skill!r} is not a skill.", hint="Decorate it with @skill.")
-        if self.slm is None and not self.llms and skill.model is None:
-            raise SkillError(
-                "The orchestrator has no model.",
-                hint='Give it one: Orchestrator(slm=LlamaCpp("smollm2-135m-instruct")).',
-            )
-
-
-def _listed(rows: Iterable[Any]) -> list[Any]:
-    if isinstance(rows, str | bytes | Mapping):
-        raise SkillError(
-            f"map was given one {type(rows).__name__} instead of rows.",
-            hint="Give a list of inputs; agent.run(...) takes a single one.",
-        )
-    return list(rows)
+        if self._auditing is not None:
+            self._auditing.observe(outcome, skill, request, self._options)
+        return outcome

@@ -42,8 +42,12 @@ Reason = Literal[
     "policy",
     "cancelled",
     "budget",
+    "drift",
 ]
-"""Why the SLM's answer was not accepted, or, with ``budget``, why nobody else was asked."""
+"""Why the SLM's answer was not accepted, or, with ``budget``, why nobody else was asked.
+
+With ``drift``, audits found that the certificate's promise no longer holds.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,8 @@ class Basis:
         confidence: Calibrated, by field path, with ``""`` for the whole value.
         least: The least confidence that is accepted, likewise; ``None`` where none is.
         gains: Expected gain of asking each LLM, in US dollars, where that was weighed.
+        promised: Paths of what the certificate vouches for in this answer: ``""`` where it is
+            accepted as a whole, otherwise the fields that are sure enough by themselves.
     """
 
     certificate: str
@@ -131,6 +137,7 @@ class Basis:
     confidence: Mapping[str, float]
     least: Mapping[str, float | None]
     gains: tuple[float, ...] = ()
+    promised: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

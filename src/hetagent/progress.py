@@ -26,6 +26,7 @@ class Progress:
         self._bar: Any = None
         self._task: Any = None
         self._escalated = 0
+        self._refused = 0
 
     def __enter__(self) -> Self:
         if self._show:
@@ -43,14 +44,14 @@ class Progress:
                 TextColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[escalated]} escalated"),
+                TextColumn("{task.fields[escalated]} escalated{task.fields[refused]}"),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
                 transient=True,
             )
             self._bar.start()
-            self._task = self._bar.add_task(self._label, total=self._total, escalated=0)
+            self._task = self._bar.add_task(self._label, total=self._total, escalated=0, refused="")
         return self
 
     def __exit__(
@@ -62,8 +63,10 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def advance(self, *, escalated: bool) -> None:
-        """One more row is finished."""
+    def advance(self, *, escalated: bool, refused: bool) -> None:
+        """One more row is finished; whether an LLM was called for it, or the budget refused one."""
         self._escalated += escalated
+        self._refused += refused
         if self._bar is not None:
-            self._bar.update(self._task, advance=1, escalated=self._escalated)
+            over = f", {self._refused} over the budget" if self._refused else ""
+            self._bar.update(self._task, advance=1, escalated=self._escalated, refused=over)

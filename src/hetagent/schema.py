@@ -28,7 +28,7 @@ from pydantic_core import SchemaError
 from hetagent.closing import PydanticSchemas, close
 from hetagent.errors import HetagentError, OutputError, UnsupportedTypeError
 
-__all__ = ["Form", "OutputType", "describe_validation", "resolve"]
+__all__ = ["Form", "OutputType", "describe_validation", "resolve", "same_json"]
 
 T = TypeVar("T")
 Schema = dict[str, Any]
@@ -233,3 +233,14 @@ def _is_anchored(pattern: str) -> bool:
     while body != (body := re.sub(r"\([^()]*\)", "x", body)):
         pass
     return bool(re.fullmatch(r"\^[^|^$]*\$", body, flags=re.DOTALL))
+
+
+def same_json(first: Any, second: Any) -> bool:
+    """Whether two JSON values are the same: numbers by value, and true is no 1."""
+    if isinstance(first, bool) or isinstance(second, bool):
+        return first is second
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(same_json(first[k], second[k]) for k in first)
+    if isinstance(first, list) and isinstance(second, list):
+        return len(first) == len(second) and all(map(same_json, first, second))
+    return bool(first == second)

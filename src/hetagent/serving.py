@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from hetagent.admission import Allowance
 from hetagent.assembly import Assembly, Standing, field_outcome, standing
 from hetagent.attempt import Attempt
+from hetagent.auditing import Auditing
 from hetagent.calls import Listen, ask
 from hetagent.confidence import FieldScore, Score
 from hetagent.errors import BudgetError, HetagentError, ModelDownError
@@ -26,6 +27,7 @@ from hetagent.models.base import Model, Request, Token
 from hetagent.options import Options
 from hetagent.outcome import FieldOutcome, Outcome, Reason, RungAnswer
 from hetagent.policy import Decision, EarlyPolicy, Scored, as_rung_policy, without_draft
+from hetagent.schema import same_json
 from hetagent.streaming import FieldReader
 
 __all__ = ["Serving", "Tell"]
@@ -45,6 +47,7 @@ class Serving(Generic[R]):
         llms: The models to escalate to, in order.
         options: How.
         allowance: What it may spend, and which models may be called.
+        audits: What they have found of the policy's certificates; ``None`` without audits.
         tell: Told each field, with its path, as soon as it is complete, and again where that
             changes; at the end it has been told all fields as they are in the outcome.
     """
@@ -57,6 +60,7 @@ class Serving(Generic[R]):
         llms: tuple[Model, ...],
         options: Options,
         allowance: Allowance,
+        audits: Auditing | None = None,
         tell: Tell | None = None,
     ) -> None:
         self._run = run
@@ -64,6 +68,7 @@ class Serving(Generic[R]):
         self._llms = llms
         self._options = options
         self._allowance = allowance
+        self._audits = audits
         self._tell = tell
         self._told: dict[str, FieldOutcome] = {}
         # What the LLM of one rung is being asked for.
@@ -96,6 +101,10 @@ class Serving(Generic[R]):
     async def _outcome(self) -> Outcome[R]:
         if self._slm is None or not self._options.policy.asks_slm(self._run.skill.name):
             return await self._escalate(self._without_draft("policy"), None)
+        if self._audits is not None:
+            refusal = self._audits.refusal(self._options.policy, self._run.skill.name)
+            if refusal is not None:
+                return await self._escalate(refusal, None)
         draft = await self._ask(self._slm, self._run.request)
         decision = self._decide(draft)
         if decision.action == "accept":
@@ -106,7 +115,10 @@ class Serving(Generic[R]):
     def _decide(self, draft: Attempt) -> Decision:
         if not draft.valid or draft.score is None:
             return self._without_draft(draft.reason)
-        decision = self._options.policy.decide(self._scored(draft.score))
+        scored = self._scored(draft.score)
+        decision = self._options.policy.decide(scored)
+        if self._audits is not None:
+            decision = self._audits.revised(decision, scored)
         if draft.score.confidence is None and decision.action != "accept":
             return replace(decision, reason="no_confidence", fields=())
         return decision
@@ -144,7 +156,7 @@ class Serving(Generic[R]):
 
     def _decide_rung(self, found: Standing, draft: Attempt | None, rung: int) -> Decision:
         drafted = draft if draft is not None and draft.valid else None
-        agrees = found.json == drafted.json if drafted is not None else None
+        agrees = None if drafted is None else same_json(found.json, drafted.json)
         if found.whole:
             self._run.answers.append(RungAnswer(rung, found.json, agrees, found.evidence))
         if self._judge is None:

@@ -32,7 +32,7 @@ from hetagent.errors import (
     RateLimitError,
     UnknownModelError,
 )
-from hetagent.models.base import Completion, Message, Model, Request
+from hetagent.models.base import Completion, Message, Model, PricedModel, Request
 from hetagent.models.litellm import LiteLLM
 from hetagent.schema import OutputType
 from tests.support.openai_server import OpenAIServer, Reply
@@ -244,6 +244,84 @@ def test_cost_from_the_bundled_price_list(server: OpenAIServer) -> None:
     assert (usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens) == (1000, 400, 100)
     # 0.15 and 0.60 US dollars a million, 0.075 where cached
     assert usage.cost_usd == pytest.approx((600 * 0.15 + 400 * 0.075 + 100 * 0.6) / 1e6)
+
+
+def price_of(model: LiteLLM, **more: Any) -> float | None:
+    return asyncio.run(model.price(request(**more)))
+
+
+def test_the_price_of_an_answer_is_known_beforehand_and_no_answer_costs_more(
+    server: OpenAIServer,
+) -> None:
+    """A tokeniser that works on bytes makes no more tokens than there are bytes."""
+
+    def dearest(body: dict[str, Any]) -> Reply:
+        sent = json.dumps([body["messages"], body["response_format"]], ensure_ascii=False)
+        tokens = len(sent.encode())
+        return Reply('{"answer": "book"}', prompt_tokens=tokens, completion_tokens=32)
+
+    server.handler = dearest
+    model = remote(server, price=(1.0, 5.0))
+    assert isinstance(model, PricedModel)
+    price = price_of(model, content="Grüße")
+    assert price is not None
+    assert complete(model, request(content="Grüße")).usage.cost_usd == pytest.approx(price)
+    longer = price_of(model, max_tokens=64)
+    assert longer is not None
+    assert longer - (price_of(model) or 0.0) == pytest.approx(32 * 5.0 / 1e6)
+
+
+def test_the_price_learns_how_many_tokens_a_prompt_has(server: OpenAIServer) -> None:
+    server.answer('{"answer": "book"}', prompt_tokens=40)
+    model = remote(server, price=(1.0, 0.0))
+    before = price_of(model)
+    complete(model)
+    after = price_of(model)
+    assert before is not None
+    assert after == pytest.approx(40e-6)
+    assert after < before
+    assert price_of(model, content="Hello" * 100) > after
+
+
+def test_the_price_of_a_listed_model_is_that_of_the_list() -> None:
+    model = LiteLLM("openai/gpt-4o-mini", api_key=KEY)
+    more = price_of(model, max_tokens=1000)
+    less = price_of(model, max_tokens=500)
+    assert more is not None
+    assert less is not None
+    assert more - less == pytest.approx(500 * 0.6 / 1e6)
+
+
+@pytest.mark.parametrize(
+    ("options", "price"),
+    [
+        ({"api_base": "http://127.0.0.1:9/v1"}, None),  # not in the list
+        ({"api_base": "http://127.0.0.1:9/v1", "price": (0, 0)}, 0.0),
+        ({}, None),  # no key
+        ({"api_key": KEY, "price": (1, 1), "extra": {"max_tokens": None}}, None),
+    ],
+)
+def test_a_price_that_is_not_known(options: dict[str, Any], price: float | None) -> None:
+    assert price_of(LiteLLM("openai/nobody-knows", **options)) == price
+
+
+@pytest.mark.parametrize(
+    "lost", [Reply(hang=True), Reply(drop=True), Reply("x", cut=True), Reply(raw_body="<html>")]
+)
+def test_what_a_try_without_an_answer_cost_is_not_known(server: OpenAIServer, lost: Reply) -> None:
+    server.answer('{"answer": "book"}')
+    for price, cost in (((1.0, 1.0), None), ((0, 0), 0.0)):
+        server.script([lost])
+        done = complete(remote(server, price=price, timeout=1.0, max_retries=1))
+        assert (done.attempts, done.usage.cost_usd) == (2, cost)
+
+
+@pytest.mark.parametrize("refused", [Reply(status=429), Reply(status=500)])
+def test_a_try_that_was_refused_cost_nothing(server: OpenAIServer, refused: Reply) -> None:
+    server.answer('{"answer": "book"}')
+    server.script([refused])
+    done = complete(remote(server, price=(1.0, 1.0), max_retries=1))
+    assert (done.attempts, done.usage.cost_usd) == (2, pytest.approx(15e-6))
 
 
 @pytest.mark.parametrize(

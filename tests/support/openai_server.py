@@ -45,6 +45,7 @@ class Reply:
         raw_body: Sent instead of any of the above, as it is.
         content_type: Of the body.
         drop: Close the connection without an answer.
+        cut: Close the connection in the middle of the body.
         hang: Never answer; returns when the client gives up or the server stops.
     """
 
@@ -61,6 +62,7 @@ class Reply:
     raw_body: str | bytes | None = None
     content_type: str = "application/json"
     drop: bool = False
+    cut: bool = False
     hang: bool = False
 
     def body(self, model: str) -> bytes:
@@ -131,10 +133,7 @@ class OpenAIServer:
         self._sockets: set[socket.socket] = set()
         self._changed = threading.Condition()
         self._stopping = threading.Event()
-        self._http = _Http(self)
-        self._thread = threading.Thread(
-            target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, name="openai-server"
-        )
+        self._listen(0)
 
     @property
     def base_url(self) -> str:
@@ -150,6 +149,16 @@ class OpenAIServer:
         """Answer the next requests with these, in order; then with the handler again."""
         with self._changed:
             self._script.extend(replies)
+
+    def go_down(self) -> None:
+        """Refuse connections, and end those that are open, until `come_up`."""
+        self.close()
+
+    def come_up(self) -> None:
+        """Listen again, at the same address."""
+        self._stopping.clear()
+        self._listen(self._http.server_port)
+        self._thread.start()
 
     def wait_for_requests(self, count: int, *, timeout: float = 5.0) -> bool:
         """Wait until so many requests came; false if they do not within ``timeout`` seconds."""
@@ -181,6 +190,12 @@ class OpenAIServer:
     ) -> None:
         self.close()
 
+    def _listen(self, port: int) -> None:
+        self._http = _Http(self, port)
+        self._thread = threading.Thread(
+            target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, name="openai-server"
+        )
+
     def _wait(self, condition: Callable[[], bool], timeout: float) -> bool:
         with self._changed:
             return self._changed.wait_for(condition, timeout)
@@ -204,8 +219,8 @@ class _Http(ThreadingHTTPServer):
     daemon_threads = False  # so that server_close() waits for them
     request_queue_size = 64
 
-    def __init__(self, owner: OpenAIServer) -> None:
-        super().__init__(("127.0.0.1", 0), _Connection)
+    def __init__(self, owner: OpenAIServer, port: int) -> None:
+        super().__init__(("127.0.0.1", port), _Connection)
         self.owner = owner
 
 
@@ -276,7 +291,12 @@ class _Connection(BaseHTTPRequestHandler):
         for name, value in reply.headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        if reply.cut:
+            self.close_connection = True
+            self.wfile.write(body[: len(body) // 2])
+            _hang_up(self.connection)
+        else:
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Print nothing."""

@@ -7,12 +7,18 @@ from pydantic import BaseModel
 
 from hetagent import (
     Answer,
+    Breaker,
+    Budget,
     FieldOutcome,
+    Model,
     Orchestrator,
     Outcome,
+    Scope,
     Scripted,
     Skill,
+    Spent,
     ToolCall,
+    Window,
     skill,
     tools,
 )
@@ -78,6 +84,16 @@ def runs() -> None:
     assert_type(easy, Orchestrator)
     with agent as entered:
         assert_type(entered, Orchestrator)
+    large = Scripted(Answer("cancel"))
+    ladder = Orchestrator(llm=[large, large], budget=Budget(windows=(Window(seconds=1, usd=1.0),)))
+    assert_type(ladder.llms, tuple[Model, ...])
+    assert_type(ladder.llm, Model | None)
+    assert_type(ladder.spent, Spent)
+    assert_type(ladder.run(intent, "x").rung, int | None)
+    with ladder.spending(usd=1.0, seconds=5, at_cap="degrade") as scope:
+        assert_type(scope, Scope)
+        assert_type(scope.usd, float)
+    ladder.with_options(budget=None, breaker=Breaker(failures=3))
 
 
 async def runs_async() -> None:
@@ -99,6 +115,8 @@ def mistakes() -> None:
     agent.run(intent, "x", temperature=1)  # type: ignore[call-arg]
     intent("x", "en", "more")  # type: ignore[call-arg]
     booking.using("a name")  # type: ignore[arg-type]
+    Orchestrator(llm=["a name"])  # type: ignore[list-item]
+    Budget(at_cap="stop")  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -34,10 +34,11 @@ from hetagent.errors import CertificateError, InputError
 
 __all__ = ["AuditStatus", "Audits", "Joined"]
 
-Joined = Literal["joined", "repeated", "closed", "volunteered"]
+Joined = Literal["joined", "repeated", "closed", "volunteered", "partial"]
 """What became of a verdict: it was ``"joined"`` to an open audit; ``"repeated"`` one that had come;
-came for an audit that is ``"closed"``, settled or lost; or was ``"volunteered"`` on an answer that
-was not drawn by chance. Only the first kind is tested."""
+came for an audit that is ``"closed"``, settled or lost; was ``"volunteered"`` on an answer that was
+not drawn by chance; or was ``"partial"``, so that nothing followed for what is tested. Only the
+first kind is tested."""
 
 _VERSION = 1
 
@@ -105,7 +106,9 @@ class Audits:
         self.capacity = capacity
         self._lock = Lock()
         self._trials: dict[str, _Trial] = {}
-        self._unjoined: dict[Joined, int] = {"repeated": 0, "closed": 0, "volunteered": 0}
+        self._unjoined: dict[Joined, int] = dict.fromkeys(
+            ("repeated", "closed", "volunteered", "partial"), 0
+        )
 
     @property
     def share(self) -> float:
@@ -219,6 +222,17 @@ class Audits:
                 kind = "repeated"
             elif self._is_drawn(trace_id):
                 kind = "closed"
+            self._unjoined[kind] += 1
+            return kind
+
+    def waiting(self, trace_id: str) -> tuple[str, ...]:
+        """The certificates under which an answer was drawn and is not settled yet."""
+        with self._lock:
+            return tuple(name for name, trial in self._trials.items() if trace_id in trial.window)
+
+    def note(self, kind: Joined) -> Joined:
+        """Count a verdict that cannot be tested; it is given back."""
+        with self._lock:
             self._unjoined[kind] += 1
             return kind
 

@@ -12,12 +12,12 @@ import numpy as np
 
 from hetagent.calibrate.certificate import Certificate, Part
 from hetagent.calibrate.certifying import Split, certify, split
-from hetagent.calibrate.correctness import Correct, judge, label_of
+from hetagent.calibrate.correctness import Correct, is_partial, judge, label_of
 from hetagent.calibrate.evidence_table import EvidenceTable
 from hetagent.calibrate.pairs import Pair, pairs_of
 from hetagent.calibrate.weighing import weigh
 from hetagent.errors import CertificateError, InputError
-from hetagent.evidence import Evidence, by_field
+from hetagent.evidence import Evidence, by_field, jointly
 from hetagent.fingerprint import digest, fingerprint, ladder_fingerprint
 from hetagent.models.base import Model
 from hetagent.outcome import Outcome
@@ -80,7 +80,7 @@ def calibrate(
     data = digest([[_text(skill, row), label] for row, label in zip(rows, labels, strict=True)])
     pairs = None
     if llms:
-        partial = correct is None and any(_is_partial(skill, label) for label in labels)
+        partial = correct is None and any(is_partial(skill.output, label) for label in labels)
         if partial:
             raise InputError(
                 f"Labels of {skill.name} leave fields out, so that no LLM's whole value can be "
@@ -156,18 +156,32 @@ def certificate_of(
         )
     fitting, testing = split(len(usable), fit_share=fit_share, seed=seed)
     parts: dict[str, Part] = {}
-    for path in dict.fromkeys(path for one in usable for path in one.correct):
+    # Calibrated confidences of the fields of each answer, which its whole value builds on.
+    fields: list[list[float]] = [[] for _ in usable]
+    wholes: dict[int, Evidence] = {}
+    paths = dict.fromkeys(path for one in usable for path in one.correct)
+    for path in sorted(paths, key=lambda path: not path):  # the whole value last
         rows = [i for i, one in enumerate(usable) if path in one.correct and path in one.evidence]
         if len(rows) < _LEAST:
             continue
-        parts[path] = certify(
-            EvidenceTable.of([usable[i].evidence[path] for i in rows]),
+        evidence = [usable[i].evidence[path] for i in rows]
+        raw = np.array([one.raw for one in evidence])
+        if not path:
+            evidence = [jointly(one, fields[i]) for i, one in zip(rows, evidence, strict=True)]
+        parts[path], known = certify(
+            EvidenceTable.of(evidence),
             [usable[i].correct[path] for i in rows],
             rows=(np.nonzero(np.isin(rows, fitting))[0], np.nonzero(np.isin(rows, testing))[0]),
             max_error=max_error,
             confidence=confidence,
+            raw=raw,
             seed=seed,
         )
+        for i, one in zip(rows, known, strict=True):
+            fields[i].append(float(one))
+        if not path:
+            wholes = dict(zip(rows, evidence, strict=True))
+    parts = {path: parts[path] for path in paths if path in parts}
     bare = Certificate(
         skill,
         max_error,
@@ -183,7 +197,7 @@ def certificate_of(
         bare = replace(
             bare,
             escalation=weigh(
-                pairs,
+                _with_drafts(pairs, answers, wholes),
                 calibrator=parts[""].calibrator,
                 models=models,
                 asked_all=asked_all,
@@ -213,7 +227,7 @@ def judged(
             continue
         value = outcome.draft.value if outcome.draft is not None else outcome.value
         right = judge(skill.output.to_json(value), label, correct=correct)
-        if _is_partial(skill, label) and correct is None:
+        if is_partial(skill.output, label) and correct is None:
             right.pop("", None)
         found.append(Judged(by_field(outcome.evidence), right))
     return found
@@ -242,6 +256,21 @@ def parsed(skill: Skill[Any, Any], examples: Iterable[Any]) -> tuple[list[Any], 
     return rows, labels
 
 
+def _with_drafts(
+    pairs: Sequence[Pair], answers: Sequence[Judged], wholes: Mapping[int, Evidence]
+) -> list[Pair]:
+    """Pairs with the evidence that the whole value's calibrator was fitted on.
+
+    Args:
+        pairs: One for each labelled example.
+        answers: Likewise.
+        wholes: That evidence, by the number of the answer among the usable ones.
+    """
+    places = (i for i, one in enumerate(answers) if one.evidence)
+    known = {place: wholes.get(number) for number, place in enumerate(places)}
+    return [replace(pair, draft=known.get(i)) for i, pair in enumerate(pairs)]
+
+
 def _numbers(answers: Sequence[Judged], parts: Split, fit_share: float, seed: int) -> Split:
     """Which of all examples fit and which certify: as given of the usable ones, others at random.
 
@@ -256,14 +285,6 @@ def _numbers(answers: Sequence[Judged], parts: Split, fit_share: float, seed: in
         np.sort(np.concatenate([usable[fitting], others[:first]])),
         np.sort(np.concatenate([usable[testing], others[first:]])),
     )
-
-
-def _is_partial(skill: Skill[Any, Any], label: Any) -> bool:
-    """Whether a label leaves fields of the record out, so that the whole cannot be judged."""
-    from hetagent.schema import resolve
-
-    schema = resolve(skill.schema, skill.schema)
-    return isinstance(label, Mapping) and not set(schema.get("properties", {})) <= set(label)
 
 
 def _text(skill: Skill[Any, Any], row: Any) -> str:

@@ -18,9 +18,10 @@ from typing import Any, Self
 from hetagent.errors import CertificateError
 from hetagent.evidence import Evidence
 
-__all__ = ["FEATURES", "Calibrator", "features"]
+__all__ = ["EDGE", "FEATURES", "Calibrator", "features"]
 
-_EDGE = 1e-7
+EDGE = 1e-7
+"""How close to 0 and 1 features come, where log-odds end."""
 
 FEATURES = (
     "log_odds", "right", "wrong", "inside", "lead", "entropy", "least", "tokens", "agrees",
@@ -167,5 +168,4 @@ def _floats(values: Sequence[Any]) -> tuple[float, ...]:
 
 
 def _inner(probability: float) -> float:
-    """Away from 0 and 1, where log-odds end."""
-    return min(max(probability, _EDGE), 1 - _EDGE)
+    return min(max(probability, EDGE), 1 - EDGE)

@@ -12,15 +12,17 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 from hetagent.calibrate.calibrator import Calibrator
 from hetagent.calibrate.rungs import Escalation, Rung
 from hetagent.errors import CertificateError, StaleCertificate
+from hetagent.evidence import Evidence, by_field, jointly
 from hetagent.fingerprint import digest, is_of_ladder
 
-__all__ = ["Certificate", "Curves", "Part", "Quality"]
+__all__ = ["Certificate", "Curves", "Part", "Quality", "Verdict"]
 
 _FORMAT = 1
 
@@ -58,6 +60,19 @@ class Curves:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a certificate says of one value or field.
+
+    Attributes:
+        confidence: Calibrated, in [0, 1].
+        passed: Whether it is accepted.
+    """
+
+    confidence: float
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """What holds for the whole value, or for one field.
 
@@ -92,6 +107,12 @@ class Part:
     must_escalate: float
     surest_error: float
     curves: Curves
+
+    def judged(self, evidence: Evidence) -> Verdict:
+        """Compare evidence with the threshold."""
+        score = self.calibrator.score(evidence)
+        passed = self.threshold is not None and score >= self.threshold
+        return Verdict(self.calibrator.of_score(score), passed)
 
     @property
     def coverage(self) -> float:
@@ -139,7 +160,7 @@ class Certificate:
         """The LLMs that were asked too."""
         return self.escalation.rungs if self.escalation is not None else ()
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Twelve hexadecimal digits that name it."""
         return digest(self.to_dict())[:12]
@@ -154,6 +175,37 @@ class Certificate:
     def bound_to(self, depends_on: Mapping[str, str]) -> Certificate:
         """The same, for exactly these parts."""
         return replace(self, depends_on=dict(depends_on))
+
+    def judged(self, evidence: Mapping[str, Evidence]) -> dict[str, Verdict]:
+        """Compare an answer with its calibrators and thresholds, part by part.
+
+        Args:
+            evidence: Of the answer, by path.
+        """
+        known = by_field(evidence)
+        found = {
+            path: self.parts[path].judged(one)
+            for path, one in known.items()
+            if path and path in self.parts
+        }
+        if "" in known and "" in self.parts:
+            fields = [verdict.confidence for verdict in found.values()]
+            found[""] = self.parts[""].judged(jointly(known[""], fields))
+        return found
+
+    def whole(self, evidence: Mapping[str, Evidence]) -> Evidence:
+        """Of the whole value, as its calibrator takes it: a record by its calibrated fields.
+
+        Args:
+            evidence: Of the answer, by path, with ``""`` among them.
+        """
+        known = by_field(evidence)
+        fields = [
+            self.parts[path].calibrator.probability(one)
+            for path, one in known.items()
+            if path and path in self.parts
+        ]
+        return jointly(known[""], fields)
 
     def check(self, current: Mapping[str, str]) -> None:
         """Refuse to be used for anything else than it was made for.

@@ -23,7 +23,7 @@ from hetagent.calibrate.measures import (
 from hetagent.calibrate.thresholds import Found, find_threshold, plan, shortfall
 from hetagent.errors import InputError
 
-__all__ = ["Split", "certify", "fitted", "split"]
+__all__ = ["Split", "certified_threshold", "certify", "fit_any", "split"]
 
 _POINTS = 200
 
@@ -59,8 +59,9 @@ def certify(
     rows: Split,
     max_error: float,
     confidence: float,
+    raw: Floats | None = None,
     seed: int = 0,
-) -> Part:
+) -> tuple[Part, Floats]:
     """Fit a calibrator, choose a threshold, and certify it.
 
     Args:
@@ -69,7 +70,12 @@ def certify(
         rows: Which fit, and which certify.
         max_error: The error rate to keep among accepted answers, α.
         confidence: With which to keep it, 1 - δ.
+        raw: Raw confidences to compare with, of shape (n,); by default those of the table.
         seed: Of the folds and simulations.
+
+    Returns:
+        What holds, and the confidence of each of the n answers, of shape (n,); for those that
+        fitted by calibrators that had not seen them.
 
     Raises:
         InputError: There are too few answers.
@@ -82,19 +88,17 @@ def certify(
             "There are no answers to fit with, or none to certify with.",
             hint="Give more labelled examples.",
         )
-    chosen = fitted(table.take(fitting), y[fitting], seed=seed)
-    calibrator = chosen.calibrator
+    fitted = fit_any(table.take(fitting), y[fitting], seed=seed)
+    calibrator = fitted.calibrator
     scores = table.scores(calibrator)
-    start = plan(
-        scores[fitting],
-        chosen.held_out,
-        n=len(testing),
+    found = certified_threshold(
+        scores,
+        y,
+        rows=rows,
+        held_out=fitted.held_out,
         max_error=max_error,
         confidence=confidence,
         seed=seed,
-    ).start
-    found = find_threshold(
-        scores[testing], y[testing], start=start, max_error=max_error, confidence=confidence
     )
     missing = shortfall(
         scores,
@@ -104,30 +108,60 @@ def certify(
         confidence=confidence,
     )
     tested = table.take(testing)
-    raw, calibrated = _raw(tested), tested.probabilities(calibrator)
-    return Part(
+    before = _raw(tested) if raw is None else raw[testing]
+    calibrated = tested.probabilities(calibrator)
+    every = table.probabilities(calibrator)
+    every[fitting] = fitted.held_out
+    part = Part(
         calibrator=calibrator,
         **_proved(found, len(testing)),
-        raw=_quality(raw, y[testing]),
+        raw=_quality(before, y[testing]),
         calibrated=_quality(calibrated, y[testing]),
         labels_needed=None if found else missing.labels,
         must_escalate=missing.escalated,
         surest_error=missing.surest_error,
         curves=_curves(scores[testing], calibrated, y[testing]),
     )
+    return part, every
 
 
-def fitted(table: EvidenceTable, correct: Any, *, seed: int) -> Fit:
-    """The best calibrator; where nearly all are right or wrong, one that only knows how many.
+def certified_threshold(
+    scores: Floats,
+    correct: Any,
+    *,
+    rows: Split,
+    held_out: Floats,
+    max_error: float,
+    confidence: float,
+    seed: int = 0,
+) -> Found | None:
+    """Plan the sequence of tests with the fitting rows, and run it on those that certify.
 
     Args:
-        table: Evidence of n answers.
+        scores: Of n answers.
         correct: Whether each is right; booleans of shape (n,).
-        seed: Of the folds.
-
-    Raises:
-        MissingExtraError: scikit-learn is not installed.
+        rows: Which fitted the calibrator that scores, and which certify.
+        held_out: Probability of each fitting answer, not fitted to its own label.
+        max_error: The error rate to keep among accepted answers, α.
+        confidence: With which to keep it, 1 - δ.
+        seed: Of the simulations.
     """
+    fitting, testing = rows
+    start = plan(
+        scores[fitting],
+        held_out,
+        n=len(testing),
+        max_error=max_error,
+        confidence=confidence,
+        seed=seed,
+    ).start
+    return find_threshold(
+        scores[testing], correct[testing], start=start, max_error=max_error, confidence=confidence
+    )
+
+
+def fit_any(table: EvidenceTable, correct: Any, *, seed: int = 0) -> Fit:
+    """The best calibrator; where nearly all are right or wrong, one that only knows how many."""
     if min(correct.sum(), (~correct).sum()) >= 2:
         return fit(table, correct, seed=seed)
     # Laplace's rule of succession for all, in the order of the raw confidence.

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from hetagent.errors import InputError
-from hetagent.schema import OutputType
+from hetagent.schema import OutputType, resolve
 
-__all__ = ["Correct", "judge", "label_of"]
+__all__ = ["Correct", "is_partial", "judge", "label_of"]
 
 Correct: TypeAlias = Callable[[Any, Any], "bool | Mapping[str, bool]"]
 """Given an answer and its label, both as JSON data: whether the whole is right, or which fields."""
@@ -65,6 +65,12 @@ def label_of(output: OutputType[Any], given: Any) -> Any:
         ) from None
     # Defaults that the label does not name would be judged as if somebody had labelled them.
     return {name: value[name] for name in given if name in value} if partial else value
+
+
+def is_partial(output: OutputType[Any], label: Any) -> bool:
+    """Whether a label leaves fields of the record out, so that the whole cannot be judged."""
+    schema = resolve(output.schema, output.schema)
+    return isinstance(label, Mapping) and not set(schema.get("properties", {})) <= set(label)
 
 
 def _equal(value: Any, label: Any, path: str = "") -> dict[str, bool]:

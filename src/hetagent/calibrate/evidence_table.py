@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hetagent.calibrate.calibrator import FEATURES, Calibrator, features
+from hetagent.calibrate.calibrator import EDGE, FEATURES, Calibrator, features
 from hetagent.calibrate.measures import Floats
 from hetagent.evidence import Evidence
 
@@ -46,6 +46,20 @@ class EvidenceTable:
     def take(self, rows: Any) -> EvidenceTable:
         """Some answers, by their numbers; repeated where a number is."""
         return EvidenceTable(self.columns[rows], self.answers[rows])
+
+    def jointly(self, confidence: Floats) -> EvidenceTable:
+        """As `hetagent.evidence.jointly` for each answer.
+
+        Args:
+            confidence: Calibrated, of the fields of each answer; of shape (n, fields).
+        """
+        p = np.clip(confidence.prod(axis=1), EDGE, 1 - EDGE)
+        least = np.clip(confidence.min(axis=1), EDGE, 1 - EDGE)
+        new = {"log_odds": np.log(p / (1 - p)), "right": np.log(p), "wrong": -np.log1p(-p)}
+        columns = self.columns.copy()
+        for name, column in {**new, "least": np.log(least)}.items():
+            columns[:, FEATURES.index(name)] = column
+        return EvidenceTable(columns, self.answers)
 
     def scores(self, calibrator: Calibrator) -> Floats:
         """`Calibrator.score` of each answer, of shape (n,)."""

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from hetagent.calibrate.bounds import p_value, upper_bound
-from hetagent.calibrate.certifying import Split, fitted
+from hetagent.calibrate.certifying import Split, fit_any
 from hetagent.calibrate.evidence_table import EvidenceTable
 from hetagent.calibrate.measures import Floats
 from hetagent.calibrate.rungs import Counts, Ladder
@@ -135,7 +135,7 @@ def find_ladder(
         seen = answers.valid[fitting, stage]
         if seen.sum() < _LEAST:
             return None
-        judge = fitted(table.take(fitting[seen]), answers.right[fitting[seen], stage], seed=seed)
+        judge = fit_any(table.take(fitting[seen]), answers.right[fitting[seen], stage], seed=seed)
         risk[seen, stage] = 1 - judge.held_out
         judges.append(judge.calibrator)
         given = np.where(answers.valid[:, stage], table.scores(judge.calibrator), -math.inf)

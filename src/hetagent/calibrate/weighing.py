@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from hetagent.calibrate.calibrator import Calibrator
-from hetagent.calibrate.certifying import Split, fitted
+from hetagent.calibrate.certifying import Split, fit_any
 from hetagent.calibrate.evidence_table import EvidenceTable
 from hetagent.calibrate.ladder import Answers, find_ladder
 from hetagent.calibrate.measures import Floats
@@ -153,7 +153,7 @@ def _drafts(pairs: Sequence[Pair], calibrator: Calibrator, fitting: Any, seed: i
     sure = np.where(valid, table.probabilities(calibrator), 0.0)
     seen = fitting[valid[fitting]]
     # Errors of answers that the calibrator has seen would look fewer than they are.
-    sure[seen] = fitted(table.take(seen), correct[seen], seed=seed).held_out
+    sure[seen] = fit_any(table.take(seen), correct[seen], seed=seed).held_out
     return _Drafts(
         table, valid, correct, np.where(valid, table.scores(calibrator), -math.inf), sure
     )
@@ -179,7 +179,7 @@ def _rung(
         float(np.mean([reply.correct for reply in asked])),
         _mean([reply.cost_usd for reply in asked]),
         _mean([reply.seconds for reply in asked]) or 0.0,
-        fitted(drafts.table.take(seen), right[seen], seed=seed).calibrator,
+        fit_any(drafts.table.take(seen), right[seen], seed=seed).calibrator,
     )
 
 

@@ -1,0 +1,193 @@
+"""Whether what is promised holds, and how much it lets through, beside what others do.
+
+The answers of a pool are the population: what a rule accepts is judged on all of them. Each draw
+takes labelled answers from it, with replacement; a rule sees the draw's labels, then accepts some
+of the pool. Reported for each rule and alpha: the share of draws in which the true error among the
+accepted exceeds alpha, and the mean share accepted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.escalation.peers.bare import BareThreshold
+from benchmarks.escalation.peers.firstpass import Firstpass, thresholds
+from benchmarks.escalation.peers.pydecide import Pydecide
+from benchmarks.escalation.peers.tracer_llm import Tracer
+from benchmarks.escalation.pools import Pool
+from benchmarks.report import Report
+from hetagent.calibrate.certifying import certified_threshold, fit_any, split
+from hetagent.calibrate.fitting import Fit
+
+__all__ = ["ALPHAS", "DELTA", "OURS", "compare", "hold"]
+
+ALPHAS = (0.01, 0.02, 0.05, 0.1)
+DELTA = 0.05
+OURS = "hetagent"
+SEED = 20261121
+
+
+@dataclass(frozen=True)
+class Job:
+    """Some draws of one pool."""
+
+    pool: Pool
+    size: int
+    draws: range
+    venvs: Path
+    fit_share: float
+
+
+def compare(
+    report: Report,
+    pools: Sequence[Pool],
+    *,
+    size: int,
+    draws: int,
+    venvs: Path,
+    fit_share: float,
+    tell: Any = print,
+) -> None:
+    """Measure all rules on all pools, and write a row for each of them and alpha."""
+    workers = os.cpu_count() or 1
+    parts = [range(k, draws, workers) for k in range(workers)]
+    with ProcessPoolExecutor(workers, initializer=_single_threaded) as executor:
+        for pool in pools:
+            jobs = [Job(pool, size, part, venvs, fit_share) for part in parts]
+            cells: dict[tuple[str, float], list[tuple[float, bool]]] = {}
+            for found in executor.map(_run, jobs):
+                for key, values in found.items():
+                    cells.setdefault(key, []).extend(values)
+            best = {alpha: _oracle(pool.scores, pool.correct, alpha) for alpha in ALPHAS}
+            for (rule, alpha), values in cells.items():
+                report.row(
+                    part=f"error and coverage over {draws} draws of {size}",
+                    pool=pool.name,
+                    alpha=alpha,
+                    rule=rule,
+                    coverage=float(np.mean([one for one, _ in values])),
+                    violations=float(np.mean([broken for _, broken in values])),
+                    refused=float(np.mean([one == 0 for one, _ in values])),
+                    oracle=best[alpha],
+                )
+            tell(f"{pool.name}: {draws} draws of {size}")
+
+
+def hold(report: Report, *, delta: float = DELTA) -> None:
+    """The targets: the promise is kept, and among those that keep it hetagent accepts the most."""
+    cells: dict[tuple[str, float], dict[str, dict[str, Any]]] = {}
+    for row in report.rows:
+        if "rule" in row:
+            cells.setdefault((row["pool"], row["alpha"]), {})[row["rule"]] = row
+    certifiable = [key for key, rows in cells.items() if rows[OURS]["oracle"] > 0]
+    share = len(certifiable) / len(cells)
+    report.target("cells the oracle certifies", value=share, target=">= 0.5", holds=share >= 0.5)
+    for (pool, alpha), rows in cells.items():
+        broken = rows[OURS]["violations"]
+        report.target(
+            f"{pool}, alpha {alpha}: draws in which the error exceeds alpha",
+            value=broken,
+            target=f"<= {delta}",
+            holds=broken <= delta,
+        )
+        others = {
+            name: row["coverage"]
+            for name, row in rows.items()
+            if name != OURS and row["violations"] <= delta
+        }
+        name = max(others, key=lambda one: others[one])
+        ahead = rows[OURS]["coverage"] - others[name]
+        report.target(
+            f"{pool}, alpha {alpha}: coverage less that of {name}",
+            value=ahead,
+            target=">= 0",
+            holds=ahead >= 0,
+        )
+
+
+def _run(job: Job) -> dict[tuple[str, float], list[tuple[float, bool]]]:
+    pool = job.pool
+    scores, correct = pool.scores, pool.correct
+    found: dict[tuple[str, float], list[tuple[float, bool]]] = {}
+    with contextlib.ExitStack() as stack:
+        peers = [BareThreshold(), Firstpass(), Firstpass(min_n=None)]
+        peers += [stack.enter_context(make(venvs=job.venvs)) for make in (Pydecide, Tracer)]
+        for number in job.draws:
+            draw = np.random.default_rng([SEED, number]).integers(0, len(correct), job.size)
+            for alpha in ALPHAS:
+                for peer in peers:
+                    least = peer.choose(scores[draw], correct[draw], alpha=alpha, delta=DELTA)
+                    accepted = scores >= (np.inf if least is None else least)
+                    found.setdefault((peer.name, alpha), []).append(
+                        _judge(accepted, correct, alpha)
+                    )
+            for alpha, accepted in _ours(pool, draw, number, job.fit_share):
+                found.setdefault((OURS, alpha), []).append(_judge(accepted, correct, alpha))
+    return found
+
+
+def _ours(
+    pool: Pool, draw: NDArray[np.int64], seed: int, fit_share: float
+) -> Iterator[tuple[float, NDArray[np.bool_]]]:
+    """What `hetagent.calibrate.certifying.certify` does, with one fit for all alphas."""
+    rows = split(len(draw), fit_share=fit_share, seed=seed)
+    correct = pool.correct[draw]
+    everywhere, fitting = pool.table, pool.table.take(draw[rows[0]])
+    if pool.fields:
+        fits = [_fit(field, draw[rows[0]]) for field in pool.fields]
+        fitting = fitting.jointly(np.column_stack([one.held_out for one in fits]))
+        confidence = [
+            field.table.probabilities(one.calibrator)
+            for field, one in zip(pool.fields, fits, strict=True)
+        ]
+        everywhere = everywhere.jointly(np.column_stack(confidence))
+    fitted = fit_any(fitting, correct[rows[0]])
+    population = everywhere.scores(fitted.calibrator)
+    known = population[draw]
+    # Of the rows that fit, the scores they were fitted with.
+    known[rows[0]] = fitting.scores(fitted.calibrator)
+    for alpha in ALPHAS:
+        chosen = certified_threshold(
+            known,
+            correct,
+            rows=rows,
+            held_out=fitted.held_out,
+            max_error=alpha,
+            confidence=1 - DELTA,
+        )
+        yield alpha, population >= (np.inf if chosen is None else chosen.threshold)
+
+
+def _fit(pool: Pool, rows: NDArray[np.int64]) -> Fit:
+    return fit_any(pool.table.take(rows), pool.correct[rows])
+
+
+def _judge(
+    accepted: NDArray[np.bool_], correct: NDArray[np.bool_], alpha: float
+) -> tuple[float, bool]:
+    """The share accepted, and whether the true error among the accepted exceeds alpha."""
+    count = int(accepted.sum())
+    wrong = int((~correct[accepted]).sum())
+    return count / len(correct), wrong > alpha * count
+
+
+def _oracle(scores: NDArray[np.float64], correct: NDArray[np.bool_], alpha: float) -> float:
+    """The greatest share that a threshold on the raw score can accept at an error of alpha."""
+    _, sizes, wrong = thresholds(scores, correct)
+    good = sizes[wrong <= alpha * sizes]
+    return float(good.max() / len(correct)) if len(good) else 0.0
+
+
+def _single_threaded() -> None:
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1)
