@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
+from pydantic import BaseModel
 
 from hetagent import (
     Answer,
@@ -262,3 +263,61 @@ def test_values_are_checked(options, words):
 def test_somebody_must_be_there_to_be_asked():
     with pytest.raises(SkillError, match="no LLM to ask"):
         agent().calibrate(sign, examples(40), ask_llm=True)
+
+
+class Bounds(BaseModel):
+    low: int
+    high: int
+
+
+@skill
+def bounds(text: str) -> Bounds:
+    """Copy the bounds."""
+
+
+def bounds_examples(count: int, seed: int) -> list[tuple[str, Bounds]]:
+    drawn = random.Random(seed)
+    pairs = [(drawn.randrange(1000), drawn.randrange(1000)) for _ in range(count)]
+    return [(f"bounds {a} {b}", Bounds(low=a, high=b)) for a, b in pairs]
+
+
+def slm_bounds(request: Request) -> Answer:
+    low, high = map(int, request.messages[-1].content.split()[-2:])
+    drawn = random.Random(f"bounds {low} {high}")
+    sure = {"low": drawn.uniform(0.8, 1), "high": drawn.uniform(0.3, 1)}
+    wrong = {name: drawn.random() > p for name, p in sure.items()}
+    return Answer({"low": low + wrong["low"], "high": high + wrong["high"]}, fields=sure)
+
+
+def llm_bounds(request: Request) -> Answer:
+    low, high = map(int, request.messages[-1].content.split()[-2:])
+    return Answer({"low": low, "high": high}, usage=Usage(cost_usd=0.004))
+
+
+def test_of_a_record_whole_values_are_weighed_as_they_were_certified():
+    model = Scripted(llm_bounds, name="copies")
+    run = Orchestrator(Scripted(slm_bounds), llm=[model], escalate="fields", progress=False)
+    made = run.calibrate(
+        bounds, bounds_examples(800, 0), max_error=0.25, confidence=0.9, ask_llm=True,
+        value_of_correct_usd=0.01,
+    )  # fmt: skip
+    assert set(made.parts) == {"", "low", "high"}
+    assert made.escalation is not None
+    assert made.escalation.weighed is not None
+    counts = made.escalation.weighed.counts
+    assert counts is not None
+    policy = Certified(made, value_of_correct_usd=0.01)
+    fresh = bounds_examples(500, 1)
+    outcomes = run.with_options(policy=policy).map(bounds, [text for text, _ in fresh])
+    accepted = [
+        one.value == label
+        for one, (_, label) in zip(outcomes, fresh, strict=True)
+        if one.served_by == "slm"
+    ]
+    assert len(accepted) / len(fresh) == pytest.approx(counts.accepted / counts.n, abs=0.1)
+    assert sum(accepted) / len(accepted) >= 0.75
+    served = {one.served_by for one in outcomes}
+    assert served == {"slm", "llm", "none"}, "an LLM is never asked for some fields only"
+    labels = [(text, {"low": label.low}) for text, label in bounds_examples(60, 2)]
+    with pytest.raises(InputError, match="leave fields out"):
+        run.calibrate(bounds, labels, ask_llm=True)
