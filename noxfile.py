@@ -84,7 +84,7 @@ def diagnose(session: nox.Session) -> str:
 @nox.session
 def demo(session: nox.Session) -> None:
     """Three skills over a restaurant's messages, on two small models; -- passes options on."""
-    install(session, ".")
+    install(session, ".[calibrate]")
     ensure_llama_works(session)
     session.run("hetagent", "demo", *session.posargs)
 
@@ -92,7 +92,7 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """All tests but the end-to-end ones; -- passes options to pytest."""
-    install(session, "-e", ".[transformers,otel,ray]", TORCH, groups=("test",))
+    install(session, "-e", ".[calibrate,transformers,otel,ray]", TORCH, groups=("test",))
     ensure_llama_works(session)
     session.run("pytest", *session.posargs)
 
@@ -126,7 +126,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def examples(session: nox.Session) -> None:
     """Run every example as a user would."""
-    install(session, ".")
+    install(session, ".[calibrate]")
     ensure_llama_works(session)
     session.run("hetagent", "models", "pull", LLM)
     folder = os.path.join(os.path.dirname(__file__), "examples")

@@ -66,9 +66,27 @@ def test_stream_fields():
     assert len(re.findall(r"(?m)^  Order\(.*\) by (?:slm|both|llm)$", printed)) == 2
 
 
+@pytest.mark.usefixtures("smol_path")
+def test_calibrate_and_certify():
+    printed = run("05_calibrate_and_certify.py")
+    promise = re.search(r"(?m)^Whole value: accepted .* (\d+) of (\d+) were wrong", printed)
+    assert promise, printed
+    errors, accepted = map(int, promise.groups())
+    assert errors / accepted < 0.15
+    needed = re.findall(r"(?m)^(?:positive|negative): (\S+) sure, (\S+) needed: ", printed)
+    assert all(float(sure) >= float(least) for sure, least in needed)
+    counts = re.search(r"(?m)^(\d+) of 40 new messages accepted, (\d+) of them wrong$", printed)
+    assert counts, printed
+    accepted, wrong = map(int, counts.groups())
+    assert 10 <= accepted < 40
+    assert wrong < accepted / 2
+    assert "refused: The certificate" in printed
+    assert "was made for other prompt" in printed
+
+
 def test_each_example_is_short_and_tested():
     source = Path(__file__).read_text(encoding="utf-8")
-    assert len(EXAMPLES) == 4
+    assert len(EXAMPLES) == 5
     for path in EXAMPLES:
         assert len(path.read_text(encoding="utf-8").splitlines()) < 60, path.name
         assert f'run("{path.name}")' in source

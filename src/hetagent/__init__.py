@@ -53,6 +53,7 @@ from hetagent.policy import (
     Threshold,
 )
 from hetagent.schema import OutputType
+from hetagent.sink import JsonLines, Sink
 from hetagent.skill import Skill, skill
 from hetagent.tools import ToolCall, tools
 
@@ -82,6 +83,7 @@ __all__ = [
     "HetagentError",
     "IdentifiedModel",
     "Joined",
+    "JsonLines",
     "LiteLLM",
     "LlamaCpp",
     "Message",
@@ -101,6 +103,7 @@ __all__ = [
     "Scored",
     "Scripted",
     "ServedBy",
+    "Sink",
     "Skill",
     "Spent",
     "StartingPolicy",

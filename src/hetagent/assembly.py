@@ -143,6 +143,8 @@ class Assembly(Generic[R]):
         return Outcome(
             reason=decision.reason,
             basis=decision.basis,
+            weak=decision.fields,
+            least=decision.least,
             choices=_choices(slm),
             evidence=slm.evidence if slm is not None else {},
             skill=self.skill.name,

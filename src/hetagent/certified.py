@@ -170,10 +170,11 @@ class Certified:
             gains,
         )
         if (best := to_best(gains)) is not None:
-            return replace(best, basis=basis)
+            return replace(best, basis=basis, least=basis.least)
         if least is not None and score >= least:
-            return Decision("accept", basis=replace(basis, promised=("",)))
-        return Decision("abstain", "low_confidence", basis=basis)
+            basis = replace(basis, promised=("",))
+            return Decision("accept", basis=basis, least=basis.least)
+        return Decision("abstain", "low_confidence", basis=basis, least=basis.least)
 
     def _is_worth_asking(self, found: Certificate, value: float) -> bool:
         known = _escalation(found)
@@ -214,10 +215,12 @@ class Certified:
             {path: part.least_confidence for path, part in found.parts.items()},
             promised=self._promised(passed),
         )
-        if self._accepts(passed):
-            return Decision("accept", basis=basis)
+        judged = self._judged(found)
+        least = {path: basis.least.get(path) for path in judged}
+        if all(passed.get(path, False) for path in judged):
+            return Decision("accept", basis=basis, least=least)
         weak = [path for path in scored.fields if not passed.get(top_field(path), False)]
-        return Decision("escalate", "low_confidence", tuple(weak), basis=basis)
+        return Decision("escalate", "low_confidence", tuple(weak), basis=basis, least=least)
 
     def _promised(self, passed: Mapping[str, bool]) -> tuple[str, ...]:
         """What the certificate vouches for: the whole value, or each field by itself."""
@@ -227,11 +230,10 @@ class Certified:
             return ("",)
         return tuple(path for path in fields if passed[path])
 
-    def _accepts(self, passed: Mapping[str, bool]) -> bool:
-        if self._accept == "whole":
-            return passed.get("", False)
-        fields = [fine for path, fine in passed.items() if path]
-        return all(fields) if fields else passed.get("", False)
+    def _judged(self, found: Certificate) -> tuple[str, ...]:
+        """Paths that must all pass."""
+        fields = tuple(path for path in found.parts if path)
+        return fields if self._accept == "fields" and fields else ("",)
 
 
 def to_best(gains: Sequence[float]) -> Decision | None:
@@ -279,8 +281,8 @@ def _climbed(found: Certificate, ladder: Ladder, evidence: Evidence) -> Decision
         {"": None if least is None else calibrator.of_score(least)},
     )
     if least is not None and score >= least:
-        return Decision("accept", basis=basis)
-    return replace(_onwards(ladder, score), basis=basis)
+        return Decision("accept", basis=basis, least=basis.least)
+    return replace(_onwards(ladder, score), basis=basis, least=basis.least)
 
 
 def _onwards(ladder: Ladder, score: float, *, after: int = -1) -> Decision:

@@ -7,6 +7,7 @@ asynchronous ones in a background thread.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
@@ -32,6 +33,7 @@ from hetagent.policy import Policy, Threshold
 from hetagent.progress import Progress
 from hetagent.rows import fill, listed
 from hetagent.serving import Serving, Tell
+from hetagent.sink import Recorder, Sink
 from hetagent.skill import Runner, Skill, current_runner
 
 if TYPE_CHECKING:
@@ -67,6 +69,8 @@ class Orchestrator(Audited):
         budget: Caps on what model calls cost and take; ``None`` for none.
         breaker: When an LLM that fails is left alone for a while; ``None`` for never.
         audit: How answers that were accepted under a certificate are checked; ``None`` for not.
+        log: Where each outcome is recorded: a file of JSON lines, without inputs and answers, or
+            a sink of your own.
 
     Attributes:
         slm: The small model, or ``None``.
@@ -90,6 +94,7 @@ class Orchestrator(Audited):
         budget: Budget | None = None,
         breaker: Breaker | None = Breaker(),  # noqa: B008 - it is frozen
         audit: Audit | None = None,
+        log: Sink | str | os.PathLike[str] | None = None,
     ) -> None:
         self.slm: Model | None = as_model(slm, "slm")
         self.llms: tuple[Model, ...] = as_ladder(llm)
@@ -99,6 +104,7 @@ class Orchestrator(Audited):
         self._admission = Admission()
         self._bindings = Bindings()
         self._auditing = auditing_of(audit, llms=self.llms, admission=self._admission)
+        self._recorder = None if log is None else Recorder(log)
 
     @property
     def llm(self) -> Model | None:
@@ -109,6 +115,11 @@ class Orchestrator(Audited):
     def spent(self) -> Spent:
         """What was spent so far, by this orchestrator and those made of it by `with_options`."""
         return self._admission.spent(self._options.budget)
+
+    @property
+    def unrecorded(self) -> int:
+        """Outcomes that ``log=`` could not take, for want of room on the disk, say."""
+        return self._recorder.lost if self._recorder is not None else 0
 
     def with_options(
         self,
@@ -124,11 +135,12 @@ class Orchestrator(Audited):
     ) -> Orchestrator:
         """The same models under other options; those that are not given stay as they are.
 
-        What was spent counts for both, and so does what audits found, unless other ones are given.
+        What was spent counts for both, both have one log, and audits count for both unless
+        other ones are given.
         """
         old = self._options
         other = Orchestrator(self.slm, llm=self.llms)
-        other._admission = self._admission
+        other._admission, other._recorder = self._admission, self._recorder
         other._auditing = (
             self._auditing
             if isinstance(audit, EllipsisType)
@@ -379,7 +391,7 @@ class Orchestrator(Audited):
             args, kwargs = skill.bind_row(row)
             request = skill.request(*args, **kwargs)
         except (InputError, SkillError) as error:
-            return nothing(skill, "invalid_input", error)
+            return self._recorded(nothing(skill, "invalid_input", error))
         try:
             return await self._serve(skill, request)
         except BudgetError as error:
@@ -406,9 +418,14 @@ class Orchestrator(Audited):
                 outcome = await serving.outcome()
             except BudgetError as error:
                 if error.outcome is not None:
-                    span.end(error.outcome)
+                    span.end(self._recorded(error.outcome))
                 raise
             span.end(outcome)
         if self._auditing is not None:
             self._auditing.observe(outcome, skill, request, self._options)
+        return self._recorded(outcome)
+
+    def _recorded(self, outcome: Outcome[R]) -> Outcome[R]:
+        if self._recorder is not None:
+            self._recorder.record(outcome)
         return outcome

@@ -202,6 +202,9 @@ class Outcome(Generic[R]):
         evidence: What calibration sees of the SLM's answer, by path, with ``""`` for the whole;
             empty where there was no valid one.
         answers: Of the LLMs that were asked for all of it, in the order in which they were.
+        weak: Paths of the SLM's fields that were not sure enough.
+        least: The least confidence that the policy accepts, by path of what it compared, with
+            ``""`` for the whole; ``None`` where it accepts nothing; empty where it does not say.
     """
 
     skill: str
@@ -221,6 +224,8 @@ class Outcome(Generic[R]):
     basis: Basis | None = None
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     answers: tuple[RungAnswer, ...] = ()
+    weak: tuple[str, ...] = ()
+    least: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def usage(self) -> Usage:
@@ -248,6 +253,12 @@ class Outcome(Generic[R]):
         stages["total"] = self.seconds
         return stages
 
+    def explain(self) -> str:
+        """What was answered, by whom, how surely, and why so, in plain words; several lines."""
+        from hetagent.explain import explain
+
+        return explain(self)
+
     def to_dict(self) -> dict[str, Any]:
         """All of it as JSON data, for logs and scripts."""
         error = self.error
@@ -268,6 +279,8 @@ class Outcome(Generic[R]):
             "basis": None if self.basis is None else _plain(self.basis),
             "evidence": {path: asdict(one) for path, one in self.evidence.items()},
             "answers": [_plain(one) for one in self.answers],
+            "weak": list(self.weak),
+            "least": dict(self.least),
             "usage": asdict(self.usage),
             "latency": dict(self.latency),
             "trace_id": self.trace_id,

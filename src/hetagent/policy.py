@@ -67,6 +67,8 @@ class Decision:
             nobody to ask; about a rung's answer it means at least the next rung.
         basis: The calibrated confidences and thresholds that it rests on, if it does.
         skip: Indices of LLMs that are not asked, also not where one before them fails.
+        least: The least confidence that is accepted, by path, of all that was compared, with
+            ``""`` for the whole value; ``None`` where nothing is. It only explains the decision.
     """
 
     action: Literal["accept", "escalate", "abstain"]
@@ -75,6 +77,7 @@ class Decision:
     rung: int = 0
     basis: Basis | None = None
     skip: tuple[int, ...] = ()
+    least: Mapping[str, float | None] = field(default_factory=dict, compare=False)
 
 
 @runtime_checkable
@@ -229,16 +232,22 @@ class Threshold:
     def decide(self, scored: Scored) -> Decision:
         """Compare confidences with thresholds."""
         own = self.skills.get(scored.skill, self.default)
+        least: dict[str, float | None]
         if isinstance(own, Mapping):
-            weak = self._weak_fields(scored, own)
+            fields = {path: self._of_field(path, own) for path in scored.fields}
+            least = {**fields}
+            weak = tuple(path for path, value in scored.fields.items() if value < fields[path])
             whole = own.get("", 0.0 if scored.fields else self.default)
             sure = not weak and scored.confidence >= whole
+            if whole > 0:
+                least[""] = whole
         else:
+            least = {"": own}
             sure = scored.confidence >= own
             weak = () if sure else _weakest(scored, own)
         if sure:
-            return Decision("accept")
-        return Decision("escalate", "low_confidence", weak)
+            return Decision("accept", least=least)
+        return Decision("escalate", "low_confidence", weak, least=least)
 
     def decide_early(self, scored: Scored) -> Decision | None:
         """Escalate as soon as a threshold cannot be reached any more.
@@ -248,11 +257,6 @@ class Threshold:
         """
         decision = self.decide(scored)
         return None if decision.action == "accept" else decision
-
-    def _weak_fields(self, scored: Scored, own: Mapping[str, float]) -> tuple[str, ...]:
-        return tuple(
-            path for path, value in scored.fields.items() if value < self._of_field(path, own)
-        )
 
     def _of_field(self, path: str, own: Mapping[str, float]) -> float:
         """The threshold of a field: its own, of any item of its list, or of what holds it."""

@@ -21,6 +21,8 @@ from hetagent import (
 from hetagent.errors import (
     CertificateError,
     InputError,
+    MissingExtraError,
+    ModelError,
     SkillError,
     StaleCertificate,
 )
@@ -263,7 +265,23 @@ def test_examples_that_cannot_be_used(agent: Orchestrator, given, words):
         agent.calibrate(sign, given)
 
 
-@pytest.mark.parametrize("option", [{"max_error": 0.0}, {"max_error": 1}, {"confidence": 1.5}])
+def test_without_scikit_learn_the_model_is_not_even_asked(monkeypatch):
+    monkeypatch.setattr("hetagent.calibrate.fitting.find_spec", lambda name: None)
+    model = Scripted(noisy_sign)
+    with pytest.raises(MissingExtraError, match=r"hetagent\[calibrate\]"):
+        Orchestrator(model, progress=False).calibrate(sign, examples(30))
+    assert model.requests == []
+
+
+def test_a_model_that_fails_at_every_example_is_not_one_without_probabilities():
+    down = Scripted(Answer(error=ModelError("It is down.")))
+    with pytest.raises(ModelError, match="It is down"):
+        Orchestrator(down, progress=False).calibrate(sign, examples(30))
+
+
+@pytest.mark.parametrize(
+    "option", [{"max_error": 0.0}, {"max_error": 1}, {"confidence": 1.5}, {"fit_share": 1}]
+)
 def test_levels_are_checked(agent: Orchestrator, option):
     with pytest.raises(InputError, match="between 0 and 1"):
         agent.calibrate(sign, examples(30), **option)

@@ -27,6 +27,7 @@ CALIBRATOR = Calibrator(
     (-5.0, 0.0, 5.0),
     (0.1, 0.4, 0.95),
     {"a": 1.5},
+    {"null": {"log_odds": -0.5, "tokens": 2.0}},
 )
 
 

@@ -62,8 +62,23 @@ def test_answers_have_their_own_offsets():
     rows = zip(raw, answers, strict=True)
     table = EvidenceTable.of([Evidence(float(p), answer=str(a)) for p, a in rows])
     found = fit(table, right).calibrator
-    assert found.kind == "combined by answer"
+    assert found.answers
     assert found.answers["easy"] > found.answers["hard"] + 1
+
+
+def test_answers_have_their_own_weights():
+    random = np.random.default_rng(0)
+    answers = random.choice(["null", "text"], 1500)
+    raw = random.uniform(0.05, 0.95, 1500)
+    # What the model is sure of it gets right where it copies, and wrong where it says nothing.
+    right = random.random(1500) < np.where(answers == "text", raw, 1 - raw)
+    rows = zip(raw, answers, strict=True)
+    table = EvidenceTable.of([Evidence(float(p), answer=str(a)) for p, a in rows])
+    found = fit(table, right).calibrator
+    assert found.kind == "each answer apart"
+    assert found.probability(Evidence(0.9, answer="text")) > 0.8
+    assert found.probability(Evidence(0.9, answer="null")) < 0.2
+    assert found.probability(Evidence(0.9, answer="other")) == pytest.approx(0.5, abs=0.1)
 
 
 def test_a_single_confidence_is_fitted_too():

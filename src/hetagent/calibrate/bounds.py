@@ -9,7 +9,9 @@ import numpy as np
 
 from hetagent.errors import MissingExtraError
 
-__all__ = ["allowed_errors", "p_value", "upper_bound"]
+__all__ = ["allowed_errors", "interval", "noticeable_rate", "p_value", "upper_bound"]
+
+_MOSTLY = 0.8
 
 
 def p_value(errors: Any, n: Any, rate: float) -> Any:
@@ -37,6 +39,26 @@ def upper_bound(errors: int, n: int, *, confidence: float) -> float:
     if errors >= n:
         return 1.0
     return float(_scipy("stats").beta.ppf(confidence, errors + 1, n - errors))
+
+
+def interval(errors: int, n: int, *, confidence: float) -> tuple[float, float]:
+    """Two-sided interval for a binomial proportion (Clopper and Pearson 1934); all for n = 0."""
+    side = 1 - (1 - confidence) / 2
+    low = 1 - upper_bound(n - errors, n, confidence=side)
+    return low, upper_bound(errors, n, confidence=side)
+
+
+def noticeable_rate(n: int, *, rate: float, confidence: float) -> float:
+    """The least true rate for which n trials mostly show that it is above ``rate``.
+
+    They show it where the lower end of `interval` is above ``rate``; mostly means in 80% of draws.
+    It is 1 where n trials never do.
+    """
+    for errors in range(n + 1):
+        if interval(errors, n, confidence=confidence)[0] > rate:
+            # P(X >= k) for X binomial(n, p) is the regularised incomplete beta function of p.
+            return float(_scipy("stats").beta.ppf(_MOSTLY, errors, n - errors + 1))
+    return 1.0
 
 
 def _scipy(module: str) -> Any:

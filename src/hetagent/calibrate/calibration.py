@@ -14,6 +14,7 @@ from hetagent.calibrate.certificate import Certificate, Part
 from hetagent.calibrate.certifying import Split, certify, split
 from hetagent.calibrate.correctness import Correct, is_partial, judge, label_of
 from hetagent.calibrate.evidence_table import EvidenceTable
+from hetagent.calibrate.fitting import require_installed
 from hetagent.calibrate.pairs import Pair, pairs_of
 from hetagent.calibrate.weighing import weigh
 from hetagent.errors import CertificateError, InputError
@@ -70,12 +71,14 @@ def calibrate(
 
     With ``llms`` these are asked too, and ``run`` runs under `AskAll`.
     """
-    _check_levels(max_error, confidence)
+    require_installed()
+    _check_levels(max_error=max_error, confidence=confidence, fit_share=fit_share)
     _check_value(value_of_correct_usd, usd_per_second, llms)
     rows, labels = parsed(skill, examples)
     outcomes = run(skill, rows)
     if any(one.reason == "cancelled" for one in outcomes):
         raise KeyboardInterrupt
+    _refuse_broken(outcomes)
     answers = judged(skill, outcomes, labels, correct=correct)
     data = digest([[_text(skill, row), label] for row, label in zip(rows, labels, strict=True)])
     pairs = None
@@ -292,8 +295,15 @@ def _text(skill: Skill[Any, Any], row: Any) -> str:
     return skill.request_text(*args, **kwargs)
 
 
-def _check_levels(max_error: float, confidence: float) -> None:
-    for name, value in (("max_error", max_error), ("confidence", confidence)):
+def _refuse_broken(outcomes: Sequence[Outcome[Any]]) -> None:
+    """A model that cannot run at all is not one without probabilities: say why it cannot."""
+    errors = [one.error for one in outcomes if one.reason == "model_error"]
+    if errors and len(errors) == len(outcomes) and errors[0] is not None:
+        raise errors[0]
+
+
+def _check_levels(**levels: float) -> None:
+    for name, value in levels.items():
         if not isinstance(value, int | float) or not 0 < value < 1:
             raise InputError(
                 f"{name} is {value!r}.", hint="Give a number between 0 and 1, such as 0.05 or 0.95."

@@ -68,14 +68,14 @@ def features(evidence: Evidence) -> dict[str, float]:
 class Calibrator:
     """The probability of being right, as a function of the evidence.
 
-    A score is the sum of ``weights`` times features and the offset of the answer given; the
+    A score is the sum of ``weights`` times features, and of what belongs to the answer given. The
     probability is read from the table of knots, linear between them and constant outside.
 
     Attributes:
-        kind: How it was fitted: ``"raw"``, ``"temperature"``, ``"platt"``, ``"beta"``,
-            ``"isotonic"``, ``"histogram"``, ``"combined"``, ``"combined by answer"``.
+        kind: How it was fitted: a name of `hetagent.calibrate.fitting.KINDS`.
         weights: By name of the feature.
         answers: Offset by answer; 0 for others.
+        slopes: Weights by answer, which are added to ``weights``; none for others.
         scores: The knots' scores, rising.
         probabilities: The knots' probabilities, in [0, 1].
 
@@ -88,6 +88,7 @@ class Calibrator:
     scores: tuple[float, ...]
     probabilities: tuple[float, ...]
     answers: Mapping[str, float] = field(default_factory=dict)
+    slopes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         knots = self.scores
@@ -95,8 +96,13 @@ class Calibrator:
             len(knots) == len(self.probabilities) > 0
             and all(a < b for a, b in pairwise(knots))
             and all(0 <= p <= 1 for p in self.probabilities)
-            and set(self.weights) <= set(FEATURES)
-            and all(map(math.isfinite, (*knots, *self.weights.values(), *self.answers.values())))
+            and all(set(one) <= set(FEATURES) for one in (self.weights, *self.slopes.values()))
+            and all(map(math.isfinite, (*knots, *self.answers.values())))
+            and all(
+                math.isfinite(weight)
+                for one in (self.weights, *self.slopes.values())
+                for weight in one.values()
+            )
         )
         if not fine:
             raise CertificateError(
@@ -111,8 +117,10 @@ class Calibrator:
     def score(self, evidence: Evidence) -> float:
         """The weighted sum that the table is entered with."""
         known = features(evidence)
-        total = sum(weight * known[name] for name, weight in self.weights.items())
-        return total + self.answers.get(evidence.answer, 0.0)
+        total = self.answers.get(evidence.answer, 0.0)
+        for weights in (self.weights, self.slopes.get(evidence.answer, {})):
+            total += sum(weight * known[name] for name, weight in weights.items())
+        return total
 
     def of_score(self, score: float) -> float:
         """The table's probability at a score."""
@@ -137,6 +145,7 @@ class Calibrator:
             "kind": self.kind,
             "weights": dict(self.weights),
             "answers": dict(self.answers),
+            "slopes": {answer: dict(weights) for answer, weights in self.slopes.items()},
             "scores": list(self.scores),
             "probabilities": list(self.probabilities),
         }
@@ -151,16 +160,21 @@ class Calibrator:
         try:
             return cls(
                 str(data["kind"]),
-                {str(name): float(value) for name, value in data["weights"].items()},
+                _weights(data["weights"]),
                 _floats(data["scores"]),
                 _floats(data["probabilities"]),
-                {str(name): float(value) for name, value in data["answers"].items()},
+                _weights(data["answers"]),
+                {str(answer): _weights(weights) for answer, weights in data["slopes"].items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CertificateError(
                 f"This is no calibrator: {type(error).__name__}: {error}.",
                 hint="Calibrate again.",
             ) from error
+
+
+def _weights(data: Mapping[str, Any]) -> dict[str, float]:
+    return {str(name): float(value) for name, value in data.items()}
 
 
 def _floats(values: Sequence[Any]) -> tuple[float, ...]:

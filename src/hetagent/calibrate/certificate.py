@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -51,12 +51,14 @@ class Curves:
     Attributes:
         coverage: Shares of answers accepted, rising.
         risk: Error rate among them, at each coverage.
-        bins: Mean confidence, accuracy and number of answers of each bin.
+        bins: Mean calibrated confidence, accuracy and number of answers of each bin.
+        raw_bins: The same of the raw confidence.
     """
 
     coverage: tuple[float, ...]
     risk: tuple[float, ...]
     bins: tuple[tuple[float, float, int], ...]
+    raw_bins: tuple[tuple[float, float, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,9 +327,13 @@ class Certificate:
     def explain(self) -> str:
         """What it promises or why it cannot, part by part, in plain words."""
         lines = [f"Certificate {self.id} of {self.skill}, made {self.made}.", self.guarantee]
-        lines += [_part_in_words(path, part, self.max_error) for path, part in self.parts.items()]
+        lines += map(self.in_words, self.parts)
         lines += [self.escalation.explain()] if self.escalation is not None else []
         return "\n".join(lines)
+
+    def in_words(self, path: str) -> str:
+        """What it promises of one part, or why it cannot."""
+        return _part_in_words(path, self.parts[path], self.max_error)
 
     def _of_binding(self) -> set[str]:
         """Parts that can be read off a skill and its model; the others are of the calibration."""
@@ -379,6 +385,11 @@ def _part_from_dict(data: Mapping[str, Any]) -> Part:
         Curves(
             tuple(data["curves"]["coverage"]),
             tuple(data["curves"]["risk"]),
-            tuple((float(p), float(a), int(n)) for p, a, n in data["curves"]["bins"]),
+            _bins(data["curves"]["bins"]),
+            _bins(data["curves"].get("raw_bins", ())),
         ),
     )
+
+
+def _bins(rows: Iterable[Any]) -> tuple[tuple[float, float, int], ...]:
+    return tuple((float(confidence), float(right), int(n)) for confidence, right, n in rows)

@@ -120,7 +120,7 @@ def certify(
         labels_needed=None if found else missing.labels,
         must_escalate=missing.escalated,
         surest_error=missing.surest_error,
-        curves=_curves(scores[testing], calibrated, y[testing]),
+        curves=_curves(scores[testing], calibrated, before, y[testing]),
     )
     return part, every
 
@@ -206,14 +206,18 @@ def _quality(confidence: Floats, correct: Any) -> Quality:
     )
 
 
-def _curves(scores: Floats, confidence: Floats, correct: Any) -> Curves:
+def _curves(scores: Floats, calibrated: Floats, raw: Floats, correct: Any) -> Curves:
     # Ranks stand for scores: only their order matters, and they are within [0, 1].
     ranks = np.unique(scores, return_inverse=True)[1] / len(scores)
     _, coverage, risk = risk_coverage(ranks, correct)
     kept = np.unique(np.linspace(0, len(coverage) - 1, min(_POINTS, len(coverage))).astype(int))
-    bins = reliability(confidence, correct)
     return Curves(
         tuple(coverage[kept].round(6).tolist()),
         tuple(risk[kept].round(6).tolist()),
-        tuple((one.confidence, one.accuracy, one.n) for one in bins),
+        _bins(calibrated, correct),
+        _bins(raw, correct),
     )
+
+
+def _bins(confidence: Floats, correct: Any) -> tuple[tuple[float, float, int], ...]:
+    return tuple((b.confidence, b.accuracy, b.n) for b in reliability(confidence, correct))

@@ -67,6 +67,9 @@ class EvidenceTable:
         scores: Floats = self.columns @ weights
         if calibrator.answers:
             scores = scores + [calibrator.answers.get(one, 0.0) for one in self.answers]
+        for answer, slopes in calibrator.slopes.items():
+            rows = self.answers == answer
+            scores[rows] += self.columns[rows] @ [slopes.get(name, 0.0) for name in FEATURES]
         return scores
 
     def probabilities(self, calibrator: Calibrator) -> Floats:

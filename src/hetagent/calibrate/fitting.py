@@ -3,8 +3,10 @@
 Temperature and Platt scaling, beta calibration (Kull, Silva Filho and Flach 2017), centred isotonic
 regression (Oron and Flournoy 2017: linear between the centres of the blocks, so that answers keep
 their order within what would be a flat block) and histogram binning see the raw confidence alone.
-The combined ones are logistic regressions on all features, with an offset for each answer that is
-common enough in the second. Needs scikit-learn: ``pip install 'hetagent[calibrate]'``.
+The combined ones are logistic regressions on all features: the same for all answers; with an offset
+for each answer that is common enough; or, where there are few of these, with weights of its own for
+each, since a probability of "nothing said" means something else than one of a copied text.
+Needs scikit-learn: ``pip install 'hetagent[calibrate]'``.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,12 +28,18 @@ from hetagent.calibrate.evidence_table import EvidenceTable
 from hetagent.calibrate.measures import Floats, log_loss
 from hetagent.errors import InputError, MissingExtraError
 
-__all__ = ["KINDS", "Fit", "fit"]
+__all__ = ["KINDS", "Fit", "fit", "require_installed"]
 
 _FOLDS = 5
 _KNOTS = 129
 _SMALL = 1e-4
+_ByAnswer = Literal["", "offsets", "weights"]
+_Fitter = Callable[[EvidenceTable, Any], Calibrator]
+
 _MIN_ANSWERS = 5
+# An answer has weights of its own where there are this many cases of it, and few such answers.
+_MIN_APART = 30
+_MOST_APART = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,34 +170,48 @@ def _histogram(table: EvidenceTable, correct: Any) -> Calibrator:
 
 
 def _combined(
-    table: EvidenceTable, correct: Any, *, kind: str, strength: float, by_answer: bool = False
+    table: EvidenceTable,
+    correct: Any,
+    *,
+    kind: str,
+    strength: float,
+    by_answer: _ByAnswer = "",
 ) -> Calibrator:
-    known = _common(table) if by_answer else []
+    known = _common(table, least=_MIN_ANSWERS) if by_answer else []
+    apart = _common(table, least=_MIN_APART)[:_MOST_APART] if by_answer == "weights" else []
     used = np.nonzero(np.ptp(table.columns, axis=0) > _SMALL)[0]
     if not len(used) and not known:
         return _platt(table, correct)  # all answers look the same
     centre = table.columns[:, used].mean(axis=0)
     spread = table.columns[:, used].std(axis=0)
+    standard = (table.columns[:, used] - centre) / spread
     marks = [(table.answers == answer).astype(float) for answer in known]
-    columns = np.column_stack([(table.columns[:, used] - centre) / spread, *marks])
-    slopes, bias = _logistic(columns, correct, strength=strength)
-    of_features = slopes[: len(used)] / spread
-    weights = {FEATURES[i]: float(w) for i, w in zip(used, of_features, strict=True)}
-    offsets = dict(zip(known, map(float, slopes[len(used) :]), strict=True))
-    return _sigmoid(kind, weights, bias - float(of_features @ centre), answers=offsets)
+    apiece = [(table.answers == answer)[:, None] * standard for answer in apart]
+    found, bias = _logistic(
+        np.column_stack([standard, *marks, *apiece]), correct, strength=strength
+    )
+    shared, by_mark, by_piece = np.split(found, [len(used), len(used) + len(known)])
+    offsets = dict(zip(known, by_mark.tolist(), strict=True))
+    slopes = {}
+    for answer, own in zip(apart, by_piece.reshape(len(apart), len(used)) / spread, strict=True):
+        slopes[answer] = {FEATURES[i]: float(w) for i, w in zip(used, own, strict=True)}
+        offsets[answer] = offsets.get(answer, 0.0) - float(own @ centre)
+    weights = {FEATURES[i]: float(w) for i, w in zip(used, shared / spread, strict=True)}
+    bias -= float((shared / spread) @ centre)
+    return _sigmoid(kind, weights, bias, answers=offsets, slopes=slopes)
 
 
-def _common(table: EvidenceTable) -> list[str]:
-    """Answers given often enough to learn something of."""
-    counts = Counter(table.answers)
-    return sorted(one for one, n in counts.items() if n >= _MIN_ANSWERS) if len(counts) > 1 else []
+def _common(table: EvidenceTable, *, least: int) -> list[str]:
+    """Answers given often enough to learn something of, the most common first."""
+    counts = Counter(table.answers).most_common()
+    return [one for one, n in counts if n >= least] if len(counts) > 1 else []
 
 
-def _variant(kind: str, strength: float, *, by_answer: bool = False) -> Any:
+def _variant(kind: str, strength: float, *, by_answer: _ByAnswer = "") -> _Fitter:
     return functools.partial(_combined, kind=kind, strength=strength, by_answer=by_answer)
 
 
-KINDS: dict[str, Callable[[EvidenceTable, Any], Calibrator]] = {
+KINDS: dict[str, _Fitter] = {
     "raw": _raw,
     "temperature": _temperature,
     "platt": _platt,
@@ -197,7 +220,8 @@ KINDS: dict[str, Callable[[EvidenceTable, Any], Calibrator]] = {
     "isotonic": _isotonic,
     "combined": _variant("combined", 0.03),
     "combined freely": _variant("combined freely", 1.0),
-    "combined by answer": _variant("combined by answer", 0.1, by_answer=True),
+    "combined by answer": _variant("combined by answer", 0.1, by_answer="offsets"),
+    "each answer apart": _variant("each answer apart", 0.3, by_answer="weights"),
 }
 """How to fit each kind, the simplest first."""
 
@@ -262,6 +286,16 @@ def _single_threaded() -> AbstractContextManager[Any]:
     return limits
 
 
+def require_installed() -> None:
+    """Refuse at once what would fail for want of a package after all models have run.
+
+    Raises:
+        MissingExtraError: scikit-learn is not installed.
+    """
+    if find_spec("sklearn") is None:
+        raise MissingExtraError("scikit-learn", extra="calibrate")
+
+
 def _sklearn(module: str) -> Any:
     """A module of scikit-learn, imported where it is first needed."""
     try:
@@ -271,7 +305,12 @@ def _sklearn(module: str) -> Any:
 
 
 def _sigmoid(
-    kind: str, weights: dict[str, Any], bias: float, *, answers: dict[str, float] | None = None
+    kind: str,
+    weights: dict[str, Any],
+    bias: float,
+    *,
+    answers: dict[str, float] | None = None,
+    slopes: dict[str, dict[str, float]] | None = None,
 ) -> Calibrator:
     """A logistic function of a weighted sum, as a table of it."""
     odds = np.linspace(-16, 16, _KNOTS)
@@ -281,6 +320,7 @@ def _sigmoid(
         tuple((odds - bias).tolist()),
         tuple((1 / (1 + np.exp(-odds))).tolist()),
         answers or {},
+        slopes or {},
     )
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hetagent.cli.calibrate import EPILOG, calibrate
 from hetagent.cli.models import app as models_app
 from hetagent.cli.options import EscalateOption, JsonOption, LlmOption, SlmOption
 
@@ -47,11 +48,23 @@ def run(
     ] = None,
     slm: SlmOption = None,
     llm: LlmOption = None,
-    threshold: Annotated[float, typer.Option(help="Confidence below which to escalate.")] = 0.9,
+    threshold: Annotated[
+        float | None, typer.Option(help="Confidence below which to escalate; default: 0.9.")
+    ] = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(help="Accept what this certificate vouches for; see hetagent calibrate."),
+    ] = None,
     escalate: EscalateOption = "whole",
     timeout: Annotated[
         float | None, typer.Option(help="Seconds a model call may take, its turn's wait included.")
     ] = None,
+    log: Annotated[
+        Path | None, typer.Option("--log", help="Append outcomes, without texts, to this file.")
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say in words why each answer is what it is.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run a skill on one input, or on each line of a file."""
@@ -64,16 +77,54 @@ def run(
         slm=slm,
         llm=llm,
         threshold=threshold,
+        certificate=certificate,
         escalate=escalate,
         timeout=timeout,
+        log=log,
+        explain=explain,
         as_json=as_json,
     )
     raise typer.Exit(code)
 
 
+app.command(epilog=EPILOG)(calibrate)
+
+
+@app.command()
+def report(
+    *,
+    certificate: Annotated[
+        list[Path] | None, typer.Option("--certificate", help="A certificate, or a folder of them.")
+    ] = None,
+    log: Annotated[
+        list[Path] | None, typer.Option("--log", help="A log, as Orchestrator(log=...) writes it.")
+    ] = None,
+    audits: Annotated[
+        list[Path] | None, typer.Option("--audits", help="The state of audits, as JSON.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The page; report.html unless told.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write one HTML page: what certificates promise, and what logs say came of it."""
+    from hetagent.cli.report import run_report
+
+    run_report(
+        certificates=certificate or [],
+        logs=log or [],
+        audits=audits or [],
+        out=out,
+        as_json=as_json,
+    )
+
+
 @app.command()
 def demo(
     *,
+    certify: Annotated[
+        bool, typer.Option("--certify", help="Certify a skill, check it, and see it refused.")
+    ] = False,
     slm: SlmOption = None,
     llm: LlmOption = None,
     no_llm: Annotated[bool, typer.Option("--no-llm", help="Run the small model alone.")] = False,
@@ -85,9 +136,22 @@ def demo(
     escalate: EscalateOption = "whole",
     as_json: JsonOption = False,
 ) -> None:
-    """Three skills over the messages a restaurant gets: who served what, how surely, how fast."""
+    """Three skills over the messages a restaurant gets: who served what, how surely, how fast.
+
+    With --certify: what a certificate promises for another skill, a check of it on messages kept
+    apart, and another mix of messages under which it is refused. It takes --slm and --json.
+    """
+    from hetagent.cli.certify import run_certify
     from hetagent.cli.demo import run_demo
 
+    if certify:
+        others = {
+            "--llm": llm, "--no-llm": no_llm or None, "--input": file, "--limit": limit,
+            "--threshold": threshold,
+        }  # fmt: skip
+        given = [name for name, value in others.items() if value is not None]
+        run_certify(slm=slm, others=given, as_json=as_json)
+        return
     run_demo(
         slm=slm,
         llm=llm,

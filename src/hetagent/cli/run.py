@@ -5,18 +5,24 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from types import ModuleType
+from typing import Any, Literal, cast
 
+from hetagent.certified import Certified
 from hetagent.cli.options import INTERRUPTED, model_named
-from hetagent.errors import InputError, SkillError
+from hetagent.errors import CertificateError, InputError, SkillError
 from hetagent.models.catalog import DEFAULT_SLM
 from hetagent.orchestrator import Orchestrator
 from hetagent.outcome import Outcome
+from hetagent.policy import Policy, Threshold
 from hetagent.skill import Skill
 
-__all__ = ["run_skill"]
+__all__ = ["find_function", "find_skill", "json_lines", "run_skill"]
+
+_THRESHOLD = 0.9
 
 
 def run_skill(
@@ -26,9 +32,12 @@ def run_skill(
     file: Path | None,
     slm: str | None,
     llm: str | None,
-    threshold: float,
+    threshold: float | None,
+    certificate: Path | None,
     escalate: Literal["whole", "fields"],
     timeout: float | None,
+    log: Path | None,
+    explain: bool,
     as_json: bool,
 ) -> int:
     """Run a skill and print its outcomes; returns the exit code, 1 where an input got no value.
@@ -36,6 +45,8 @@ def run_skill(
     Raises:
         SkillError: There is no such skill.
         InputError: There is no input, or a line is not JSON.
+        CertificateError: The certificate cannot be read, or is of another skill.
+        StaleCertificate: It was made for another model, prompt or type.
     """
     found = find_skill(reference)
     if (text is None) == (file is None):
@@ -43,18 +54,23 @@ def run_skill(
             "Nothing to run on." if text is None else "Both --input and --file were given.",
             hint="Give --input TEXT, or --file ROWS.jsonl with one JSON value a line.",
         )
-    rows = [_one_input(found, text)] if text is not None else list(_rows(file))
+    rows = [_one_input(found, text)] if text is not None else [row for _, row in json_lines(file)]
+    policy = _policy(found, threshold, certificate, escalate)
     agent = Orchestrator(
         found.model or model_named(slm or DEFAULT_SLM),
         llm=model_named(llm) if llm else None,
-        policy=threshold,
+        policy=policy,
         escalate=escalate,
         timeout=timeout,
+        log=log,
     )
     outcomes = agent.map(found, rows)
     if as_json:
         for outcome in outcomes:
-            sys.stdout.write(json.dumps(outcome.to_dict(), ensure_ascii=False) + "\n")
+            facts = outcome.to_dict() | ({"explanation": outcome.explain()} if explain else {})
+            sys.stdout.write(json.dumps(facts, ensure_ascii=False) + "\n")
+    elif explain:
+        sys.stdout.write("\n\n".join(outcome.explain() for outcome in outcomes) + "\n")
     else:
         _print(rows, outcomes)
     if any(outcome.reason == "cancelled" for outcome in outcomes):
@@ -68,10 +84,36 @@ def find_skill(reference: str) -> Skill[Any, Any]:
     Raises:
         SkillError: There is none.
     """
+    module, name, found = _imported(reference, "skill")
+    if not isinstance(found, Skill):
+        skills = sorted(key for key, value in vars(module).items() if isinstance(value, Skill))
+        raise SkillError(
+            f"{module.__name__} has no skill {name!r}.",
+            hint=f"It has {', '.join(skills)}." if skills else "It has none: put @skill on one.",
+        )
+    return found
+
+
+def find_function(reference: str) -> Callable[..., Any]:
+    """Import a function named ``module:name``, as `find_skill` does a skill.
+
+    Raises:
+        SkillError: There is none.
+    """
+    module, name, found = _imported(reference, "function")
+    if not callable(found):
+        raise SkillError(
+            f"{module.__name__} has no function {name!r}.", hint="Write MODULE:NAME of one."
+        )
+    return cast(Callable[..., Any], found)
+
+
+def _imported(reference: str, what: str) -> tuple[ModuleType, str, Any]:
+    """A module, a name in it, and what has that name there; ``None`` where nothing has."""
     module_name, _, name = reference.partition(":")
     if not module_name or not name:
         raise SkillError(
-            f"{reference!r} names no skill.", hint="Write MODULE:NAME, e.g. inbox:intent."
+            f"{reference!r} names no {what}.", hint="Write MODULE:NAME, e.g. inbox:intent."
         )
     path = Path(module_name)
     if path.suffix == ".py" and path.is_file():
@@ -88,14 +130,30 @@ def find_skill(reference: str) -> Skill[Any, Any]:
             f"There is no module {module_name!r} here.",
             hint="Run from the folder that holds it, or install it.",
         ) from error
-    found = getattr(module, name, None)
-    if not isinstance(found, Skill):
-        skills = sorted(key for key, value in vars(module).items() if isinstance(value, Skill))
-        raise SkillError(
-            f"{module_name} has no skill {name!r}.",
-            hint=f"It has {', '.join(skills)}." if skills else "It has none: put @skill on one.",
+    return module, name, getattr(module, name, None)
+
+
+def _policy(
+    found: Skill[Any, Any],
+    threshold: float | None,
+    certificate: Path | None,
+    escalate: Literal["whole", "fields"],
+) -> Policy:
+    if certificate is None:
+        return Threshold(_THRESHOLD if threshold is None else threshold)
+    if threshold is not None:
+        raise InputError(
+            "Both --threshold and --certificate were given.",
+            hint="A certificate has thresholds of its own: leave --threshold out.",
         )
-    return found
+    # Whoever has single fields asked for wants single fields judged.
+    policy = Certified(certificate, accept=escalate)
+    if policy.certificate(found.name) is None:
+        raise CertificateError(
+            f"{certificate} certifies {', '.join(policy.certificates)}, not {found.name}.",
+            hint="Make one for it: hetagent calibrate MODULE:NAME LABELLED.jsonl --out FILE.",
+        )
+    return policy
 
 
 def _one_input(found: Skill[Any, Any], text: str) -> Any:
@@ -105,16 +163,23 @@ def _one_input(found: Skill[Any, Any], text: str) -> Any:
     return _parse(text, "--input")
 
 
-def _rows(file: Path | None) -> Iterator[Any]:
+def json_lines(file: Path | None) -> Iterator[tuple[str, Any]]:
+    """The place and value of each line of a file that is not empty; ``-`` is standard input.
+
+    Raises:
+        InputError: It cannot be read, or a line is not JSON.
+    """
     if file is None:
         return
     try:
-        lines = (sys.stdin if str(file) == "-" else file.open(encoding="utf-8")).readlines()
+        with nullcontext(sys.stdin) if str(file) == "-" else file.open(encoding="utf-8") as source:
+            lines = source.readlines()
     except (OSError, UnicodeError) as error:
         raise InputError(f"{file} cannot be read: {error}.", hint="Check the path.") from error
     for number, line in enumerate(lines, 1):
         if line.strip():
-            yield _parse(line, f"line {number} of {file}")
+            place = f"line {number} of {file}"
+            yield place, _parse(line, place)
 
 
 def _parse(text: str, place: str) -> Any:

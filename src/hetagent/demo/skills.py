@@ -86,7 +86,7 @@ def unhappy(message: str) -> bool:
 
 
 # The wording, and which four examples in which order, were tried out on 80 messages that are in no
-# bundled file, so that those in routing.jsonl are new to the skill.
+# bundled file, so that those in tone.jsonl are new to the skill.
 @skill(
     examples=[
         ("The bill was wrong and the manager shrugged.", "negative"),

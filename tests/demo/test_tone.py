@@ -18,7 +18,7 @@ _NEAR = 0.5
 
 
 def rows() -> list[dict[str, str]]:
-    text = resources.files("hetagent.demo").joinpath("routing.jsonl").read_text(encoding="utf-8")
+    text = resources.files("hetagent.demo").joinpath("tone.jsonl").read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines()]
 
 

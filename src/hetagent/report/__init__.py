@@ -1,0 +1,1 @@
+"""``hetagent report``: certificates and run logs as one page that stands by itself."""
