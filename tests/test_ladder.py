@@ -392,3 +392,54 @@ def test_costs_of_all_rungs_are_counted():
     outcomes = asyncio.run(agent.amap(intent, ["x", "y"]))
     assert [outcome.cost_usd for outcome in outcomes] == [0.75, 0.75]
     assert agent.spent.usd == 1.5
+
+
+def test_every_whole_answer_of_an_llm_is_kept():
+    policy = Judge(verdicts=(ON, ACCEPT))
+    ladder = [rung("book", "first"), rung("other", "second")]
+    outcome = Orchestrator(slm=UNSURE, llm=ladder, policy=policy).run(intent, "x")
+    assert [(one.rung, one.value, one.agrees) for one in outcome.answers] == [
+        (0, "book", True),
+        (1, "other", False),
+    ]
+    assert outcome.answers[1].evidence[""].raw == pytest.approx(0.9)
+    assert outcome.to_dict()["answers"][0]["evidence"][""]["answer"] == "book"
+    accepted = Orchestrator(slm=UNSURE, llm=ladder, policy=0.4).run(intent, "x")
+    assert accepted.answers == ()
+
+
+def test_fields_alone_are_no_whole_answer():
+    slm = Scripted(Answer(DRAFT, fields=WEAK))
+    agent = Orchestrator(slm=slm, llm=Scripted(asked), escalate="fields", policy=0.9)
+    outcome = agent.run(table, "x")
+    assert (outcome.served_by, outcome.answers) == ("both", ())
+
+
+def test_an_llm_that_is_passed_over_is_not_asked_where_another_fails():
+    ladder = [failing(ConnectError("down")), rung("cancel", "second"), rung("other", "third")]
+    policy = Judge(first=Decision("escalate", "low_confidence", skip=(1,)), verdicts=(ACCEPT,))
+    outcome = Orchestrator(slm=UNSURE, llm=ladder, policy=policy).run(intent, "x")
+    assert (outcome.value, outcome.rung) == ("other", 2)
+    assert ladder[1].requests == []
+
+
+@dataclass(frozen=True)
+class Starting(Threshold):
+    """Says whom to ask where there is no draft."""
+
+    start: Decision = field(default_factory=lambda: Decision("abstain"))
+
+    def without_draft(self, skill: str) -> Decision:
+        return self.start
+
+
+@pytest.mark.parametrize("slm", [None, Scripted(Answer(raw="fly"))])
+def test_a_policy_may_say_whom_to_ask_without_a_draft(slm: Any):
+    ladder = [rung("cancel", "first"), rung("other", "second")]
+    second = Starting(start=Decision("escalate", rung=1))
+    outcome = Orchestrator(slm=slm, llm=ladder, policy=second).run(intent, "x")
+    assert (outcome.value, outcome.rung) == ("other", 1)
+    assert outcome.reason == ("policy" if slm is None else "invalid_output")
+    nobody = Orchestrator(slm=slm, llm=ladder, policy=Starting()).run(intent, "x")
+    assert (nobody.served_by, nobody.reason) == ("none", outcome.reason)
+    assert ladder[0].requests == []

@@ -6,6 +6,7 @@ from hetagent import errors
 from hetagent.admission import Scope
 from hetagent.audit import Audit, Auditor, AuditSummary
 from hetagent.auditing import Auditing
+from hetagent.benefit import Benefit
 from hetagent.breaker import Breaker
 from hetagent.budget import Budget, Spent, Window, WindowSpent
 from hetagent.calibrate.audits import AuditStatus, Joined
@@ -29,7 +30,17 @@ from hetagent.models.llamacpp import LlamaCpp
 from hetagent.models.scripted import Answer, Scripted
 from hetagent.models.transformers import Transformers
 from hetagent.orchestrator import Orchestrator
-from hetagent.outcome import Basis, Call, Draft, FieldOutcome, Outcome, Reason, ServedBy, Usage
+from hetagent.outcome import (
+    Basis,
+    Call,
+    Draft,
+    FieldOutcome,
+    Outcome,
+    Reason,
+    RungAnswer,
+    ServedBy,
+    Usage,
+)
 from hetagent.policy import (
     CertifyingPolicy,
     Decision,
@@ -38,6 +49,7 @@ from hetagent.policy import (
     Promise,
     RungPolicy,
     Scored,
+    StartingPolicy,
     Threshold,
 )
 from hetagent.schema import OutputType
@@ -54,6 +66,7 @@ __all__ = [
     "Auditing",
     "Auditor",
     "Basis",
+    "Benefit",
     "Breaker",
     "Budget",
     "Call",
@@ -84,6 +97,7 @@ __all__ = [
     "Promise",
     "Reason",
     "Request",
+    "RungAnswer",
     "RungPolicy",
     "Scope",
     "Scored",
@@ -92,6 +106,7 @@ __all__ = [
     "Sink",
     "Skill",
     "Spent",
+    "StartingPolicy",
     "StreamingModel",
     "Threshold",
     "Token",

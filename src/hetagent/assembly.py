@@ -14,7 +14,7 @@ from hetagent.errors import HetagentError, OutputError
 from hetagent.escalation import FieldQuestion
 from hetagent.evidence import Evidence, top_field
 from hetagent.models.base import Request
-from hetagent.outcome import Basis, Call, Draft, FieldOutcome, Outcome, Reason
+from hetagent.outcome import Basis, Call, Draft, FieldOutcome, Outcome, Reason, RungAnswer
 from hetagent.policy import Decision
 from hetagent.skill import Skill
 
@@ -36,6 +36,7 @@ class Standing:
         rung: Index of the LLM that gave it, or the last of its fields; ``None`` for the SLM.
         fields: By path.
         evidence: As in `Scored`.
+        whole: Whether one model gave all of it in one answer.
     """
 
     value: Any
@@ -46,6 +47,7 @@ class Standing:
     rung: int | None
     fields: Mapping[str, FieldOutcome]
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
+    whole: bool = False
 
 
 @dataclass(slots=True)
@@ -58,6 +60,7 @@ class Assembly(Generic[R]):
         trace_id: 32 hexadecimal digits.
         began: When it began, on the clock of `time.perf_counter`.
         calls: The model calls made so far, each with when it began.
+        answers: The LLMs' whole, valid answers so far.
     """
 
     skill: Skill[Any, R]
@@ -65,6 +68,7 @@ class Assembly(Generic[R]):
     trace_id: str
     began: float = field(default_factory=time.perf_counter)
     calls: list[tuple[float, Call]] = field(default_factory=list)
+    answers: list[RungAnswer] = field(default_factory=list)
 
     def note(self, call: Call, *, began: float) -> None:
         """Add a model call that ended."""
@@ -147,6 +151,7 @@ class Assembly(Generic[R]):
             trace_id=self.trace_id,
             seconds=time.perf_counter() - self.began,
             calls=tuple(call for _, call in sorted(self.calls, key=lambda one: one[0])),
+            answers=tuple(self.answers),
             **facts,
         )
 
@@ -175,6 +180,7 @@ def standing(attempt: Attempt, *, rung: int | None = None, basis: Basis | None =
         rung=rung,
         fields=fields,
         evidence=attempt.evidence,
+        whole=True,
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from hetagent.fingerprint import fingerprint
+from hetagent.fingerprint import fingerprint, ladder_fingerprint
 from hetagent.models.base import Model
 from hetagent.policy import Policy, as_certifying_policy
 from hetagent.skill import Skill
@@ -19,10 +20,22 @@ class Bindings:
     """
 
     def __init__(self) -> None:
-        self._checked: dict[str, tuple[Any, Any, Any]] = {}
+        self._checked: dict[str, tuple[Any, ...]] = {}
 
-    def check(self, policy: Policy, skill: Skill[Any, Any], model: Model | None) -> None:
+    def check(
+        self,
+        policy: Policy,
+        skill: Skill[Any, Any],
+        model: Model | None,
+        llms: Sequence[Model] = (),
+    ) -> None:
         """Refuse a policy's promise where it was made for something else than what runs.
+
+        Args:
+            policy: Which may rely on a certificate of the skill.
+            skill: What runs.
+            model: On this SLM.
+            llms: With these to escalate to.
 
         Raises:
             StaleCertificate: It was.
@@ -33,7 +46,11 @@ class Bindings:
         if promise is None or model is None:
             return
         seen = self._checked.get(skill.name)
-        now = (promise, skill, model)
-        if seen is None or any(a is not b for a, b in zip(seen, now, strict=True)):
-            promise.check(fingerprint(skill, model))
+        now = (promise, skill, model, *llms)
+        if (
+            seen is None
+            or len(seen) != len(now)
+            or any(a is not b for a, b in zip(seen, now, strict=True))
+        ):
+            promise.check({**fingerprint(skill, model), **ladder_fingerprint(llms)})
             self._checked[skill.name] = now

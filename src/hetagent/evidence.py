@@ -13,7 +13,7 @@ from typing import Any
 
 from hetagent.confidence import FieldScore, Score
 
-__all__ = ["Evidence", "by_field", "evidence", "jointly", "top_field"]
+__all__ = ["Evidence", "by_field", "evidence", "jointly", "second_opinion", "top_field"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,10 @@ class Evidence:
         answer: Which answer it was, as far as answers are worth telling apart: the label of a
             choice, ``"true"`` or ``"false"``, and for anything else its kind: ``"null"``,
             ``"text"``, ``"number"``, ``"list"`` or ``"record"``.
+        agrees: Of an LLM's answer: whether it is the SLM's again; ``None`` where there is none to
+            compare with.
+        before: Of an LLM's answer: the SLM's calibrated confidence in its own, in [0, 1];
+            ``None`` without one.
     """
 
     raw: float
@@ -39,6 +43,8 @@ class Evidence:
     least: float | None = None
     tokens: int = 0
     answer: str = ""
+    agrees: bool | None = None
+    before: float | None = None
 
 
 def evidence(score: Score) -> dict[str, Evidence]:
@@ -69,6 +75,24 @@ def by_field(found: Mapping[str, Evidence]) -> dict[str, Evidence]:
     for path, one in found.items():
         groups.setdefault(top_field(path), []).append(one)
     return {path: _together(parts) if path else found[""] for path, parts in groups.items()}
+
+
+def second_opinion(
+    own: Evidence | None, *, agrees: bool | None, before: float | None, draft: Evidence | None
+) -> Evidence:
+    """Evidence of an LLM's answer, seen beside the SLM's.
+
+    Args:
+        own: Of the LLM's answer by itself; ``None`` where it reports no probabilities. Its raw
+            confidence then is one half, which tells nothing.
+        agrees: Whether it is the SLM's answer.
+        before: The SLM's calibrated confidence.
+        draft: Of the SLM's answer.
+    """
+    if own is None:
+        same = draft is not None and agrees is True
+        own = Evidence(0.5, answer=draft.answer if draft is not None and same else "")
+    return replace(own, agrees=agrees, before=before)
 
 
 def jointly(whole: Evidence, confidence: Iterable[float]) -> Evidence:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from hetagent.models.base import IdentifiedModel, Model
 from hetagent.skill import Skill
 
-__all__ = ["digest", "fingerprint"]
+__all__ = ["digest", "fingerprint", "is_of_ladder", "ladder_fingerprint"]
+
+_LLM = "llm "
 
 
 def fingerprint(skill: Skill[Any, Any], model: Model) -> dict[str, str]:
@@ -32,6 +35,21 @@ def fingerprint(skill: Skill[Any, Any], model: Model) -> dict[str, str]:
         "schema": digest(skill.output.fingerprint),
         "library": f"hetagent {__version__}",
     }
+
+
+def ladder_fingerprint(llms: Sequence[Model]) -> dict[str, str]:
+    """What each LLM is, as ``"llm 0"`` and so on: its identity's hash where it tells one."""
+    return {
+        f"{_LLM}{rung}": digest(dict(model.identity()))
+        if isinstance(model, IdentifiedModel)
+        else model.name
+        for rung, model in enumerate(llms)
+    }
+
+
+def is_of_ladder(part: str) -> bool:
+    """Whether a part of a fingerprint is of an LLM."""
+    return part.startswith(_LLM)
 
 
 def digest(data: Any) -> str:

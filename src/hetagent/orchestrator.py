@@ -291,13 +291,16 @@ class Orchestrator(Audited):
         correct: Correct | None = None,
         fit_share: float = 0.25,
         seed: int = 0,
+        ask_llm: bool = False,
+        value_of_correct_usd: float | None = None,
+        usd_per_second: float = 0.0,
     ) -> Certificate:
         """Find out, on labelled examples, when the SLM may be trusted, and certify it.
 
-        The SLM answers every example; no LLM is asked. On some of the examples calibrators are
-        fitted, which turn the model's own probabilities into those of being right; on the others
-        thresholds are certified: with a probability of at least ``confidence`` over the draw of the
-        examples, at most ``max_error`` of what is accepted is wrong.
+        The SLM answers every example; LLMs do with ``ask_llm``. On some of the examples calibrators
+        are fitted, which turn the model's own probabilities into those of being right; on the
+        others thresholds are certified: with a probability of at least ``confidence`` over the draw
+        of the examples, at most ``max_error`` of what is accepted is wrong.
 
         Example:
             ``agent.with_options(policy=Certified(agent.calibrate(intent, examples)))``
@@ -313,6 +316,12 @@ class Orchestrator(Audited):
                 a dict of them by field path. By default they must be equal.
             fit_share: Share of the examples that calibrators are fitted with; the others certify.
             seed: Of the split.
+            ask_llm: Whether every LLM answers every example too, within the budget. The
+                certificate then knows how likely each is right, and at what price: for policies
+                that escalate on benefit, and for the thresholds of a ladder of several.
+            value_of_correct_usd: What a right answer is worth, in US dollars, to certify what
+                `Certified` accepts when it is given the same.
+            usd_per_second: What a second of waiting costs, likewise.
 
         Returns:
             The certificate. Where nothing can be promised, its thresholds are ``None`` and its
@@ -324,6 +333,7 @@ class Orchestrator(Audited):
             MissingExtraError: scikit-learn is not installed.
         """
         from hetagent.calibrate.calibration import calibrate
+        from hetagent.calibrate.pairs import AskAll
 
         model = skill.model or self.slm
         if model is None:
@@ -331,8 +341,13 @@ class Orchestrator(Audited):
                 f"There is no small model to calibrate {skill.name} on.",
                 hint="Give the orchestrator slm=, or bind the skill: skill.using(model).",
             )
-        alone = Orchestrator(model)
+        if ask_llm and not self.llms:
+            raise SkillError("There is no LLM to ask.", hint="Give the orchestrator llm=.")
+        alone = Orchestrator(model, llm=self.llms if ask_llm else None)
         alone._options = replace(self._options, policy=Threshold(0.0), budget=None)
+        if ask_llm:
+            alone._admission = self._admission
+            alone._options = replace(self._options, policy=AskAll(), escalate="whole")
         return calibrate(
             skill,
             model,
@@ -343,6 +358,9 @@ class Orchestrator(Audited):
             correct=correct,
             fit_share=fit_share,
             seed=seed,
+            llms=alone.llms,
+            value_of_correct_usd=value_of_correct_usd,
+            usd_per_second=usd_per_second,
         )
 
     def __enter__(self) -> Self:
@@ -385,7 +403,7 @@ class Orchestrator(Audited):
         self, skill: Skill[Any, R], request: Request, tell: Tell | None = None
     ) -> Outcome[R]:
         """The one path from a request to an outcome."""
-        self._bindings.check(self._options.policy, skill, skill.model or self.slm)
+        self._bindings.check(self._options.policy, skill, skill.model or self.slm, self.llms)
         with telemetry.skill_span(skill.name) as span:
             serving = Serving(
                 Assembly(skill, request, span.trace_id),

@@ -13,7 +13,17 @@ from hetagent.errors import HetagentError
 if TYPE_CHECKING:
     from hetagent.evidence import Evidence
 
-__all__ = ["Basis", "Call", "Draft", "FieldOutcome", "Outcome", "Reason", "ServedBy", "Usage"]
+__all__ = [
+    "Basis",
+    "Call",
+    "Draft",
+    "FieldOutcome",
+    "Outcome",
+    "Reason",
+    "RungAnswer",
+    "ServedBy",
+    "Usage",
+]
 
 R = TypeVar("R")
 
@@ -149,6 +159,24 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
+class RungAnswer:
+    """A whole, valid answer that an LLM gave, whether it was served or not.
+
+    Attributes:
+        rung: Index of that LLM.
+        value: As JSON data.
+        agrees: Whether it is the SLM's answer again; ``None`` where there is no valid one.
+        evidence: What calibration sees of it, by path, with ``""`` for the whole; empty where the
+            LLM reports no probabilities.
+    """
+
+    rung: int
+    value: Any
+    agrees: bool | None = None
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome(Generic[R]):
     """What a caller gets from a skill.
 
@@ -173,6 +201,7 @@ class Outcome(Generic[R]):
         basis: What the decision about the SLM's answer rests on; ``None`` without a certificate.
         evidence: What calibration sees of the SLM's answer, by path, with ``""`` for the whole;
             empty where there was no valid one.
+        answers: Of the LLMs that were asked for all of it, in the order in which they were.
         weak: Paths of the SLM's fields that were not sure enough.
         least: The least confidence that the policy accepts, by path of what it compared, with
             ``""`` for the whole; ``None`` where it accepts nothing; empty where it does not say.
@@ -194,6 +223,7 @@ class Outcome(Generic[R]):
     rung: int | None = None
     basis: Basis | None = None
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
+    answers: tuple[RungAnswer, ...] = ()
     weak: tuple[str, ...] = ()
     least: Mapping[str, float | None] = field(default_factory=dict)
 
@@ -248,6 +278,7 @@ class Outcome(Generic[R]):
             else {"type": type(error).__name__, "message": str(error)},
             "basis": None if self.basis is None else _plain(self.basis),
             "evidence": {path: asdict(one) for path, one in self.evidence.items()},
+            "answers": [_plain(one) for one in self.answers],
             "weak": list(self.weak),
             "least": dict(self.least),
             "usage": asdict(self.usage),

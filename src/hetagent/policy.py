@@ -21,9 +21,11 @@ __all__ = [
     "Promise",
     "RungPolicy",
     "Scored",
+    "StartingPolicy",
     "Threshold",
     "as_certifying_policy",
     "as_rung_policy",
+    "without_draft",
 ]
 
 _INDEX = re.compile(r"\[\d+\]")
@@ -64,6 +66,7 @@ class Decision:
         rung: Index of the LLM to escalate to, where there are several. Beyond the last there is
             nobody to ask; about a rung's answer it means at least the next rung.
         basis: The calibrated confidences and thresholds that it rests on, if it does.
+        skip: Indices of LLMs that are not asked, also not where one before them fails.
         least: The least confidence that is accepted, by path, of all that was compared, with
             ``""`` for the whole value; ``None`` where nothing is. It only explains the decision.
     """
@@ -73,6 +76,7 @@ class Decision:
     fields: tuple[str, ...] = ()
     rung: int = 0
     basis: Basis | None = None
+    skip: tuple[int, ...] = ()
     least: Mapping[str, float | None] = field(default_factory=dict, compare=False)
 
 
@@ -123,6 +127,17 @@ class RungPolicy(Policy, Protocol):
         """
 
 
+@runtime_checkable
+class StartingPolicy(Policy, Protocol):
+    """A policy that also decides where there is no answer of the SLM to decide about.
+
+    Without it the first LLM is asked.
+    """
+
+    def without_draft(self, skill: str) -> Decision:
+        """Whom to ask, if anybody, where the SLM was not asked or gave no valid answer."""
+
+
 class Promise(Protocol):
     """What a policy relies on, such as a certificate: it holds for one skill on one model."""
 
@@ -154,14 +169,24 @@ def as_rung_policy(policy: Policy) -> RungPolicy | None:
     """The policy where it also decides about LLMs' answers.
 
     It is asked for every call, and ``isinstance`` with a protocol takes longer than all the rest
-    of one.
+    of one. A policy that has the method, but says ``judges_rungs = False``, does not decide about
+    them.
     """
-    return cast(RungPolicy, policy) if _has(type(policy), "decide_rung") else None
+    if not _has(type(policy), "decide_rung") or not getattr(policy, "judges_rungs", True):
+        return None
+    return cast(RungPolicy, policy)
 
 
 def as_certifying_policy(policy: Policy) -> CertifyingPolicy | None:
     """The policy where it relies on certificates; see `as_rung_policy`."""
     return cast(CertifyingPolicy, policy) if _has(type(policy), "certificate") else None
+
+
+def without_draft(policy: Policy, skill: str) -> Decision:
+    """The decision where there is no answer of the SLM; see `StartingPolicy`."""
+    if _has(type(policy), "without_draft"):
+        return cast(StartingPolicy, policy).without_draft(skill)
+    return Decision("escalate")
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ from hetagent.escalation import FieldQuestion, field_question
 from hetagent.evidence import evidence
 from hetagent.models.base import Model, Request, Token
 from hetagent.options import Options
-from hetagent.outcome import FieldOutcome, Outcome, Reason
-from hetagent.policy import Decision, EarlyPolicy, Scored, as_rung_policy
+from hetagent.outcome import FieldOutcome, Outcome, Reason, RungAnswer
+from hetagent.policy import Decision, EarlyPolicy, Scored, as_rung_policy, without_draft
 from hetagent.schema import same_json
 from hetagent.streaming import FieldReader
 
@@ -100,7 +100,7 @@ class Serving(Generic[R]):
 
     async def _outcome(self) -> Outcome[R]:
         if self._slm is None or not self._options.policy.asks_slm(self._run.skill.name):
-            return await self._escalate(Decision("escalate", "policy"), None)
+            return await self._escalate(self._without_draft("policy"), None)
         if self._audits is not None:
             refusal = self._audits.refusal(self._options.policy, self._run.skill.name)
             if refusal is not None:
@@ -114,7 +114,7 @@ class Serving(Generic[R]):
 
     def _decide(self, draft: Attempt) -> Decision:
         if not draft.valid or draft.score is None:
-            return Decision("escalate", draft.reason)
+            return self._without_draft(draft.reason)
         scored = self._scored(draft.score)
         decision = self._options.policy.decide(scored)
         if self._audits is not None:
@@ -122,6 +122,9 @@ class Serving(Generic[R]):
         if draft.score.confidence is None and decision.action != "accept":
             return replace(decision, reason="no_confidence", fields=())
         return decision
+
+    def _without_draft(self, reason: Reason | None) -> Decision:
+        return replace(without_draft(self._options.policy, self._run.skill.name), reason=reason)
 
     def _scored(self, score: Score) -> Scored:
         fields = {path: one.confidence or 0.0 for path, one in score.fields.items()}
@@ -134,32 +137,35 @@ class Serving(Generic[R]):
         error = draft.error if draft is not None else None
         # What the budget refused, if it refused anything.
         refusal = _refusal(draft)
-        latest, rung = decision, max(decision.rung, 0)
+        latest, rung = decision, _not_skipped(decision, max(decision.rung, 0))
         while latest.action == "escalate" and rung < len(self._llms):
             found = await self._ask_rung(rung, latest, best)
             if isinstance(found, Attempt):
                 # An unreachable rung is passed over; what the next has to give is still the same.
                 error, refusal = found.error, _refusal(found) or refusal
-                rung += 1
+                rung = _not_skipped(latest, rung + 1)
                 continue
             latest = self._decide_rung(found, draft, rung)
             if latest.action == "accept":
                 return self._run.escalated(found, decision, draft, error=error)
-            best, rung = found, max(latest.rung, rung + 1)
+            best, rung = found, _not_skipped(latest, max(latest.rung, rung + 1))
         await self._withdraw()
         if refusal is not None and latest.action != "abstain":
             return self._at_the_cap(refusal, decision, draft, best)
         return self._run.unserved(decision, draft, error)
 
     def _decide_rung(self, found: Standing, draft: Attempt | None, rung: int) -> Decision:
+        drafted = draft if draft is not None and draft.valid else None
+        agrees = None if drafted is None else same_json(found.json, drafted.json)
+        if found.whole:
+            self._run.answers.append(RungAnswer(rung, found.json, agrees, found.evidence))
         if self._judge is None:
             return Decision("accept")
-        drafted = draft if draft is not None and draft.valid else None
         scored = Scored(
             self._run.skill.name,
             found.confidence or 0.0,
             {path: one.confidence or 0.0 for path, one in found.fields.items()},
-            agrees=None if drafted is None else same_json(found.json, drafted.json),
+            agrees=agrees,
             evidence=found.evidence,
             draft=drafted.evidence if drafted is not None else {},
         )
@@ -326,6 +332,13 @@ class Serving(Generic[R]):
         if self._tell is not None and self._told.get(path) != one:
             self._told[path] = one
             self._tell(path, one)
+
+
+def _not_skipped(decision: Decision, rung: int) -> int:
+    """The first LLM from a rung on that the policy does not pass over."""
+    while rung in decision.skip:
+        rung += 1
+    return rung
 
 
 def _not_called(error: BudgetError | ModelDownError) -> Attempt:

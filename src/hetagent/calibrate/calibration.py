@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import numpy as np
 
 from hetagent.calibrate.certificate import Certificate, Part
-from hetagent.calibrate.certifying import certify, split
+from hetagent.calibrate.certifying import Split, certify, split
 from hetagent.calibrate.correctness import Correct, is_partial, judge, label_of
 from hetagent.calibrate.evidence_table import EvidenceTable
 from hetagent.calibrate.fitting import require_installed
+from hetagent.calibrate.pairs import Pair, pairs_of
+from hetagent.calibrate.weighing import weigh
 from hetagent.errors import CertificateError, InputError
 from hetagent.evidence import Evidence, by_field, jointly
-from hetagent.fingerprint import digest, fingerprint
+from hetagent.fingerprint import digest, fingerprint, ladder_fingerprint
 from hetagent.models.base import Model
 from hetagent.outcome import Outcome
 from hetagent.skill import Skill
@@ -27,7 +30,10 @@ _LEAST = 20
 
 
 class Runs(Protocol):
-    """What runs a skill over many inputs with the SLM alone, and accepts every valid answer."""
+    """What runs a skill over many inputs.
+
+    Either with the SLM alone, whose valid answers are all accepted; or under `AskAll`.
+    """
 
     def __call__(self, skill: Skill[Any, Any], rows: Sequence[Any], /) -> list[Outcome[Any]]:
         """One outcome for each row, in order."""
@@ -57,10 +63,17 @@ def calibrate(
     correct: Correct | None = None,
     fit_share: float = 0.25,
     seed: int = 0,
+    llms: Sequence[Model] = (),
+    value_of_correct_usd: float | None = None,
+    usd_per_second: float = 0.0,
 ) -> Certificate:
-    """Certify a skill on a model; see `hetagent.Orchestrator.calibrate`."""
+    """Certify a skill on a model; see `hetagent.Orchestrator.calibrate`.
+
+    With ``llms`` these are asked too, and ``run`` runs under `AskAll`.
+    """
     require_installed()
     _check_levels(max_error=max_error, confidence=confidence, fit_share=fit_share)
+    _check_value(value_of_correct_usd, usd_per_second, llms)
     rows, labels = parsed(skill, examples)
     outcomes = run(skill, rows)
     if any(one.reason == "cancelled" for one in outcomes):
@@ -68,10 +81,25 @@ def calibrate(
     _refuse_broken(outcomes)
     answers = judged(skill, outcomes, labels, correct=correct)
     data = digest([[_text(skill, row), label] for row, label in zip(rows, labels, strict=True)])
+    pairs = None
+    if llms:
+        partial = correct is None and any(is_partial(skill.output, label) for label in labels)
+        if partial:
+            raise InputError(
+                f"Labels of {skill.name} leave fields out, so that no LLM's whole value can be "
+                "judged.",
+                hint="Label all fields, or calibrate without ask_llm.",
+            )
+        pairs = pairs_of(skill, outcomes, labels, rungs=len(llms), correct=correct)
     return certificate_of(
         skill.name,
         answers,
-        depends_on={**fingerprint(skill, model), "data": data},
+        pairs=pairs,
+        models=[model.name for model in llms],
+        asked_all=True,
+        value_of_correct_usd=value_of_correct_usd,
+        usd_per_second=usd_per_second,
+        depends_on={**fingerprint(skill, model), **ladder_fingerprint(llms), "data": data},
         max_error=max_error,
         confidence=confidence,
         fit_share=fit_share,
@@ -88,6 +116,11 @@ def certificate_of(
     confidence: float,
     fit_share: float = 0.25,
     seed: int = 0,
+    pairs: Sequence[Pair] | None = None,
+    models: Sequence[str] = (),
+    asked_all: bool = False,
+    value_of_correct_usd: float | None = None,
+    usd_per_second: float = 0.0,
 ) -> Certificate:
     """Certify from answers that are already judged.
 
@@ -99,10 +132,16 @@ def certificate_of(
         confidence: With which to keep it, 1 - δ.
         fit_share: Share of the examples that calibrators are fitted with.
         seed: Of the split.
+        pairs: What the LLMs made of the same examples, in the same order; ``None`` where they
+            were not asked.
+        models: The LLMs' names.
+        asked_all: As in `hetagent.calibrate.weighing.weigh`.
+        value_of_correct_usd: Likewise.
+        usd_per_second: Likewise.
 
     Raises:
         InputError: There are too few examples.
-        CertificateError: No answer has a confidence.
+        CertificateError: No answer has a confidence; or what an LLM costs is not known.
     """
     usable = [one for one in answers if one.evidence]
     if answers and not usable:
@@ -122,6 +161,7 @@ def certificate_of(
     parts: dict[str, Part] = {}
     # Calibrated confidences of the fields of each answer, which its whole value builds on.
     fields: list[list[float]] = [[] for _ in usable]
+    wholes: dict[int, Evidence] = {}
     paths = dict.fromkeys(path for one in usable for path in one.correct)
     for path in sorted(paths, key=lambda path: not path):  # the whole value last
         rows = [i for i, one in enumerate(usable) if path in one.correct and path in one.evidence]
@@ -142,6 +182,8 @@ def certificate_of(
         )
         for i, one in zip(rows, known, strict=True):
             fields[i].append(float(one))
+        if not path:
+            wholes = dict(zip(rows, evidence, strict=True))
     parts = {path: parts[path] for path in paths if path in parts}
     bare = Certificate(
         skill,
@@ -153,6 +195,23 @@ def certificate_of(
         unusable=len(answers) - len(usable),
         parts=parts,
     )
+    if pairs is not None and "" in parts:
+        numbers = _numbers(answers, (fitting, testing), fit_share, seed)
+        bare = replace(
+            bare,
+            escalation=weigh(
+                _with_drafts(pairs, answers, wholes),
+                calibrator=parts[""].calibrator,
+                models=models,
+                asked_all=asked_all,
+                rows=numbers,
+                max_error=max_error,
+                confidence=confidence,
+                value_of_correct_usd=value_of_correct_usd,
+                usd_per_second=usd_per_second,
+                seed=seed,
+            ),
+        )
     return bare.bound_to({**depends_on, "calibrator": bare.calibrators_digest})
 
 
@@ -166,10 +225,11 @@ def judged(
     """Compare the SLM's answers with their labels."""
     found = []
     for outcome, label in zip(outcomes, labels, strict=True):
-        if outcome.served_by != "slm" or not outcome.evidence:
+        if not outcome.evidence:
             found.append(Judged({}, {}))
             continue
-        right = judge(skill.output.to_json(outcome.value), label, correct=correct)
+        value = outcome.draft.value if outcome.draft is not None else outcome.value
+        right = judge(skill.output.to_json(value), label, correct=correct)
         if is_partial(skill.output, label) and correct is None:
             right.pop("", None)
         found.append(Judged(by_field(outcome.evidence), right))
@@ -199,6 +259,37 @@ def parsed(skill: Skill[Any, Any], examples: Iterable[Any]) -> tuple[list[Any], 
     return rows, labels
 
 
+def _with_drafts(
+    pairs: Sequence[Pair], answers: Sequence[Judged], wholes: Mapping[int, Evidence]
+) -> list[Pair]:
+    """Pairs with the evidence that the whole value's calibrator was fitted on.
+
+    Args:
+        pairs: One for each labelled example.
+        answers: Likewise.
+        wholes: That evidence, by the number of the answer among the usable ones.
+    """
+    places = (i for i, one in enumerate(answers) if one.evidence)
+    known = {place: wholes.get(number) for number, place in enumerate(places)}
+    return [replace(pair, draft=known.get(i)) for i, pair in enumerate(pairs)]
+
+
+def _numbers(answers: Sequence[Judged], parts: Split, fit_share: float, seed: int) -> Split:
+    """Which of all examples fit and which certify: as given of the usable ones, others at random.
+
+    Those that the SLM could not answer go on to the LLMs too.
+    """
+    usable = np.array([i for i, one in enumerate(answers) if one.evidence])
+    others = np.array([i for i, one in enumerate(answers) if not one.evidence], dtype=int)
+    others = np.random.default_rng(seed + 1).permutation(others)
+    first = round(len(others) * fit_share)
+    fitting, testing = parts
+    return (
+        np.sort(np.concatenate([usable[fitting], others[:first]])),
+        np.sort(np.concatenate([usable[testing], others[first:]])),
+    )
+
+
 def _text(skill: Skill[Any, Any], row: Any) -> str:
     args, kwargs = skill.bind_row(row)
     return skill.request_text(*args, **kwargs)
@@ -217,3 +308,14 @@ def _check_levels(**levels: float) -> None:
             raise InputError(
                 f"{name} is {value!r}.", hint="Give a number between 0 and 1, such as 0.05 or 0.95."
             )
+
+
+def _check_value(value: float | None, usd_per_second: float, llms: Sequence[Model]) -> None:
+    if value is not None and not llms:
+        raise InputError(
+            "A right answer's worth is given, but no LLM is asked to weigh it against.",
+            hint="Give ask_llm=True, and the orchestrator llm=.",
+        )
+    for name, number in (("value_of_correct_usd", value), ("usd_per_second", usd_per_second)):
+        if number is not None and not (isinstance(number, int | float) and 0 <= number < math.inf):
+            raise InputError(f"{name} is {number!r}.", hint="Give US dollars, such as 0.02.")

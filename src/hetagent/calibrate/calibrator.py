@@ -23,7 +23,10 @@ __all__ = ["EDGE", "FEATURES", "Calibrator", "features"]
 EDGE = 1e-7
 """How close to 0 and 1 features come, where log-odds end."""
 
-FEATURES = ("log_odds", "right", "wrong", "inside", "lead", "entropy", "least", "tokens")
+FEATURES = (
+    "log_odds", "right", "wrong", "inside", "lead", "entropy", "least", "tokens", "agrees",
+    "before", "seconded",
+)  # fmt: skip
 """What a calibrator may weigh, in order; see `features`."""
 
 
@@ -36,9 +39,16 @@ def features(evidence: Evidence) -> dict[str, float]:
     - ``entropy``: of a choice, in nats; otherwise 0.
     - ``least``: ln of the smallest probability of a token; 0 where there is none.
     - ``tokens``: ln(1 + number of free tokens).
+    - ``agrees``: of an LLM's answer, 1 where it is the SLM's, -1 where it is another; otherwise 0.
+    - ``before``: log-odds of the SLM's calibrated confidence; 0 where there is none.
+    - ``seconded``: the product of these two, since it speaks for an answer that the surer the SLM
+      was of the same, and against one that the surer it was of another.
     """
     p = _inner(evidence.raw)
     second = evidence.raw - evidence.margin if evidence.margin is not None else None
+    agrees = {True: 1.0, False: -1.0, None: 0.0}[evidence.agrees]
+    before = _inner(evidence.before) if evidence.before is not None else 0.5
+    prior = math.log(before / (1 - before))
     return {
         "log_odds": math.log(p / (1 - p)),
         "right": math.log(p),
@@ -48,6 +58,9 @@ def features(evidence: Evidence) -> dict[str, float]:
         "entropy": evidence.entropy or 0.0,
         "least": math.log(_inner(evidence.least)) if evidence.least is not None else 0.0,
         "tokens": math.log1p(evidence.tokens),
+        "agrees": agrees,
+        "before": prior,
+        "seconded": agrees * prior,
     }
 
 

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from hetagent.calibrate.calibrator import Calibrator
+from hetagent.calibrate.rungs import Escalation, Rung
 from hetagent.errors import CertificateError, StaleCertificate
 from hetagent.evidence import Evidence, by_field, jointly
-from hetagent.fingerprint import digest
+from hetagent.fingerprint import digest, is_of_ladder
 
 __all__ = ["Certificate", "Curves", "Part", "Quality", "Verdict"]
 
@@ -142,6 +143,7 @@ class Certificate:
         unusable: Of all, how many the model gave no valid answer for; those always escalate.
         parts: By field path, with ``""`` for the whole value.
         depends_on: Hashes and names of all that must not change, by part.
+        escalation: What is known of the LLMs; ``None`` where they were not asked.
     """
 
     skill: str
@@ -153,6 +155,12 @@ class Certificate:
     unusable: int
     parts: Mapping[str, Part]
     depends_on: Mapping[str, str] = field(default_factory=dict)
+    escalation: Escalation | None = None
+
+    @property
+    def rungs(self) -> tuple[Rung, ...]:
+        """The LLMs that were asked too."""
+        return self.escalation.rungs if self.escalation is not None else ()
 
     @cached_property
     def id(self) -> str:
@@ -187,6 +195,20 @@ class Certificate:
             found[""] = self.parts[""].judged(jointly(known[""], fields))
         return found
 
+    def whole(self, evidence: Mapping[str, Evidence]) -> Evidence:
+        """Of the whole value, as its calibrator takes it: a record by its calibrated fields.
+
+        Args:
+            evidence: Of the answer, by path, with ``""`` among them.
+        """
+        known = by_field(evidence)
+        fields = [
+            self.parts[path].calibrator.probability(one)
+            for path, one in known.items()
+            if path and path in self.parts
+        ]
+        return jointly(known[""], fields)
+
     def check(self, current: Mapping[str, str]) -> None:
         """Refuse to be used for anything else than it was made for.
 
@@ -197,7 +219,8 @@ class Certificate:
             StaleCertificate: Something is not the same; the message says what.
         """
         own = {name: self.depends_on.get(name) for name in self._of_binding()}
-        names = sorted({*own, *current})
+        # LLMs that it says nothing of may be any.
+        names = sorted({*own, *(name for name in current if not is_of_ladder(name))})
         changed = tuple(name for name in names if own.get(name) != current.get(name))
         if changed:
             raise StaleCertificate(
@@ -244,6 +267,7 @@ class Certificate:
             "fitted": self.fitted,
             "unusable": self.unusable,
             "parts": {path: _part_to_dict(part) for path, part in self.parts.items()},
+            "escalation": None if self.escalation is None else self.escalation.to_dict(),
             "depends_on": dict(self.depends_on),
         }
 
@@ -270,6 +294,7 @@ class Certificate:
                 int(data["unusable"]),
                 {str(path): _part_from_dict(part) for path, part in data["parts"].items()},
                 {str(name): str(value) for name, value in data["depends_on"].items()},
+                Escalation.from_dict(data["escalation"]) if data.get("escalation") else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CertificateError(
@@ -287,9 +312,8 @@ class Certificate:
     @property
     def calibrators_digest(self) -> str:
         """Hash of all calibrators and thresholds."""
-        return digest(
-            {p: [one.calibrator.fingerprint, one.threshold] for p, one in self.parts.items()}
-        )
+        known = {p: [one.calibrator.fingerprint, one.threshold] for p, one in self.parts.items()}
+        return digest(known if self.escalation is None else [known, self.escalation.fingerprint])
 
     @property
     def guarantee(self) -> str:
@@ -303,7 +327,9 @@ class Certificate:
     def explain(self) -> str:
         """What it promises or why it cannot, part by part, in plain words."""
         lines = [f"Certificate {self.id} of {self.skill}, made {self.made}.", self.guarantee]
-        return "\n".join([*lines, *map(self.in_words, self.parts)])
+        lines += map(self.in_words, self.parts)
+        lines += [self.escalation.explain()] if self.escalation is not None else []
+        return "\n".join(lines)
 
     def in_words(self, path: str) -> str:
         """What it promises of one part, or why it cannot."""
