@@ -130,6 +130,14 @@ class _Replaying:
 
 @dataclass(frozen=True, slots=True)
 class Example:
+    """One labelled run.
+
+    Attributes:
+        args: Positional arguments of the function.
+        kwargs: Named ones.
+        right: Whether a final value is right.
+    """
+
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     right: Callable[[Any], bool]
@@ -157,7 +165,7 @@ def replay_all(
     Args:
         agent: Whose skill calls are steps.
         function: The workflow; plain or asynchronous.
-        examples: Positional and named arguments, and whether a final value is right.
+        examples: Inputs and labels.
         slm: Serves a request by the small model alone.
         llm: Serves a request by the LLM alone.
         max_replays: Of one example; choices beyond them count as wrong.

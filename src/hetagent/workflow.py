@@ -217,7 +217,7 @@ class Workflow(Generic[P, R]):
         """
         if inspect.iscoroutinefunction(self._function):
             return self._value(*args, **kwargs)  # type: ignore[return-value]
-        return self.run(*args, **kwargs).value
+        return cast(R, self.run(*args, **kwargs).value)
 
     def run(self, *args: P.args, **kwargs: P.kwargs) -> WorkflowOutcome[Any]:
         """Run it, and return the outcome with that of every step; see `__call__`."""

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic_core import to_jsonable_python
 
-from hetagent.calibrate.certifying import split
+from hetagent.calibrate.certifying import Split, split
 from hetagent.calibrate.correctness import label_of
 from hetagent.calibrate.even_split import even_split
-from hetagent.calibrate.joint import Joint, certify_jointly
+from hetagent.calibrate.joint import Joint, Levels, certify_jointly, fit_steps
 from hetagent.calibrate.replays import Forest
-from hetagent.calibrate.workflow_certificate import SkillPart, WorkflowCertificate
+from hetagent.calibrate.workflow_certificate import Measured, SkillPart, WorkflowCertificate
 from hetagent.errors import CertificateError, InputError, SkillError
 from hetagent.fingerprint import digest, fingerprint
 from hetagent.models.base import Request
@@ -28,7 +29,7 @@ from hetagent.skill import Skill
 if TYPE_CHECKING:
     from hetagent.orchestrator import Orchestrator
 
-__all__ = ["calibrate_workflow"]
+__all__ = ["calibrate_workflow", "certified", "replays_of"]
 
 _LEAST = 20
 
@@ -68,13 +69,12 @@ def calibrate_workflow(
             hint=f"At least {_LEAST} are needed to calibrate at all; to certify 5% at 95% takes "
             "at least 79 that are all right.",
         )
-    same = correct if correct is not None else _equal
-    found = replay_all(
+    found = replays_of(
         agent,
         function,
-        [_example(function, inputs, label, same) for inputs, label in pairs],
-        slm=_by_slm(agent),
-        llm=_by_llm(agent) if reference is None else _by_reference(reference),
+        pairs,
+        correct=correct,
+        reference=reference,
         max_replays=max_replays,
         concurrency=concurrency,
     )
@@ -82,13 +82,13 @@ def calibrate_workflow(
     if not forest.usable.any():
         raise CertificateError(
             f"No answer of the SLM's in {name} has a confidence.",
-            hint="Use a model that reports probabilities, such as LlamaCpp, and call skills through "
-            "the orchestrator that made the workflow.",
+            hint="Use a model that reports probabilities, such as LlamaCpp, and call skills "
+            "through the orchestrator that made the workflow.",
         )
     rows = split(len(pairs), fit_share=fit_share, seed=seed)
     prices = _prices(found, forest) if minimise == "cost" else None
-    chosen = {"rows": rows, "max_error": max_error, "confidence": confidence, "seed": seed}
-    joint = certify_jointly(forest, prices=prices, **chosen)
+    levels = Levels(max_error, confidence)
+    joint, even = certified(forest, rows=rows, levels=levels, prices=prices, seed=seed)
     testing = forest.take(rows[1])
     bare = WorkflowCertificate(
         name,
@@ -100,7 +100,7 @@ def calibrate_workflow(
         n=joint.n,
         skills=_parts(joint, found, agent),
         joint=joint.measured,
-        even_split=even_split(forest, prices=prices, **chosen),
+        even_split=even,
         steps=float(testing.on_trunk.sum() / len(testing)),
         p_value=joint.p_value,
         upper_bound=joint.upper_bound,
@@ -112,6 +112,42 @@ def calibrate_workflow(
         depends_on={**depends_on, "data": _data_digest(pairs)},
     )
     return bare.sealed()
+
+
+def replays_of(
+    agent: Orchestrator,
+    function: Callable[..., Any],
+    pairs: Sequence[tuple[Any, Any]],
+    *,
+    correct: Callable[[Any, Any], bool] | None = None,
+    reference: Reference | None = None,
+    max_replays: int = 64,
+    concurrency: int = 16,
+) -> Replays:
+    """Replay labelled runs; arguments as of `hetagent.Workflow.calibrate`."""
+    same = correct if correct is not None else _equal
+    return replay_all(
+        agent,
+        function,
+        [_example(function, inputs, label, same) for inputs, label in pairs],
+        slm=_by_slm(agent),
+        llm=_by_llm(agent) if reference is None else _by_reference(reference),
+        max_replays=max_replays,
+        concurrency=concurrency,
+    )
+
+
+def certified(
+    forest: Forest, *, rows: Split, levels: Levels, prices: Any = None, seed: int = 0
+) -> tuple[Joint, Measured]:
+    """Thresholds chosen together, and what those of each skill by itself would have done."""
+    fitting = forest.take(rows[0])
+    ends = fit_steps(fitting, fitting.harmless, seed=seed)
+    # Where a step's harm is to differ from the LLM's answer, as mostly, both are the same fits.
+    alike = np.array_equal(fitting.harmless[fitting.on_trunk], fitting.agrees[fitting.on_trunk])
+    steps = ends if alike else fit_steps(fitting, fitting.agrees, seed=seed)
+    joint = certify_jointly(forest, ends, rows=rows, levels=levels, prices=prices, seed=seed)
+    return joint, even_split(forest, steps, rows=rows, levels=levels, prices=prices, seed=seed)
 
 
 def _parts(joint: Joint, found: Replays, agent: Orchestrator) -> dict[str, SkillPart]:

@@ -13,58 +13,57 @@ from typing import Any
 
 import numpy as np
 
-from hetagent.calibrate.calibrator import Calibrator
-from hetagent.calibrate.certifying import Split, certify
-from hetagent.calibrate.joint import measured
+from hetagent.calibrate.certifying import Split
+from hetagent.calibrate.joint import Fits, Levels, measured
+from hetagent.calibrate.measures import Floats
 from hetagent.calibrate.replays import Forest
+from hetagent.calibrate.thresholds import find_threshold, plan
 from hetagent.calibrate.workflow_certificate import Measured
 
 __all__ = ["even_split", "evenly"]
 
-_LEAST = 20
-
 
 def even_split(
     forest: Forest,
+    fits: Fits,
     *,
     rows: Split,
-    max_error: float,
-    confidence: float,
+    levels: Levels,
     prices: Any = None,
     seed: int = 0,
 ) -> Measured:
-    """What it would do on the certifying runs; arguments as of `joint.certify_jointly`."""
-    calibrators, thresholds = evenly(
-        forest, rows=rows, max_error=max_error, confidence=confidence, seed=seed
-    )
+    """What it would do on the certifying runs; arguments as of `evenly`, and prices by skill."""
+    thresholds = evenly(forest, fits, rows=rows, levels=levels, seed=seed)
     price = np.ones(len(forest.skills)) if prices is None else prices
-    return measured(forest.take(rows[1]).scored(calibrators), thresholds, price)
+    return measured(forest.take(rows[1]).scored(fits.calibrators), thresholds, price)
 
 
-def evenly(
-    forest: Forest, *, rows: Split, max_error: float, confidence: float, seed: int = 0
-) -> tuple[dict[str, Calibrator], Any]:
-    """Calibrators by skill, and thresholds, infinite where nothing is accepted; shape (k,)."""
+def evenly(forest: Forest, fits: Fits, *, rows: Split, levels: Levels, seed: int = 0) -> Floats:
+    """Certify each skill by itself, with the same tests as `hetagent.Orchestrator.calibrate`.
+
+    Args:
+        forest: The replays of n labelled runs.
+        fits: Of `Forest.agrees` of the runs that fit.
+        rows: Which fit, and which certify.
+        levels: What to keep of the whole.
+        seed: Of the simulations.
+
+    Returns:
+        Thresholds, infinite where nothing is accepted; of shape (k,).
+    """
     k = len(forest.skills)
     thresholds = np.full(k, np.inf)
-    calibrators: dict[str, Calibrator] = {}
-    run = np.repeat(
-        np.repeat(np.arange(len(forest)), np.diff(forest.starts)), np.diff(forest.first_steps)
-    )
+    fitting, testing = forest.take(rows[0]), forest.take(rows[1])
+    seen, fresh = fitting.scored(fits.calibrators), testing.scored(fits.calibrators)
+    kept = {"max_error": levels.max_error / k, "confidence": 1 - levels.doubt / k}
     for number, name in enumerate(forest.skills):
-        own = np.nonzero(forest.on_trunk & forest.usable & (forest.skill == number))[0]
-        parts = [np.nonzero(np.isin(run[own], some))[0] for some in rows]
-        if min(map(len, parts)) < _LEAST:
+        known, new = fitting.of_skill(number), testing.of_skill(number)
+        if name not in fits.calibrators or not new.any():
             continue
-        part = certify(
-            forest.table.take(own),
-            forest.agrees[own],
-            rows=(parts[0], parts[1]),
-            max_error=max_error / k,
-            confidence=1 - (1 - confidence) / k,
-            seed=seed,
-        )
-        calibrators[name] = part.calibrator
-        if part.threshold is not None:
-            thresholds[number] = part.threshold
-    return calibrators, thresholds
+        start = plan(
+            seen.scores[known], 1 - fits.wrong[known], n=int(new.sum()), seed=seed, **kept
+        ).start
+        found = find_threshold(fresh.scores[new], testing.agrees[new], start=start, **kept)
+        if found is not None:
+            thresholds[number] = found.threshold
+    return thresholds

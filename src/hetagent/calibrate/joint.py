@@ -40,7 +40,7 @@ from hetagent.calibrate.replays import Forest, Results, ScoredForest, sums
 from hetagent.calibrate.thresholds import labels_needed
 from hetagent.calibrate.workflow_certificate import Measured
 
-__all__ = ["Joint", "certify_jointly", "measured"]
+__all__ = ["Fits", "Joint", "Levels", "certify_jointly", "fit_steps", "measured"]
 
 _LEAST = 10
 _POINTS = 250
@@ -48,6 +48,24 @@ _DRAWS = 150
 _ABOUT = 0.95
 # Orders the scores within what a calibrator holds equally probable, by much less than it tells.
 _TIE = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """What is to be promised.
+
+    Attributes:
+        max_error: The error rate to keep, α.
+        confidence: With which to keep it, 1 - δ.
+    """
+
+    max_error: float
+    confidence: float
+
+    @property
+    def doubt(self) -> float:
+        """δ."""
+        return 1 - self.confidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,31 +92,67 @@ class Joint:
     labels_needed: int | None
 
 
-def certify_jointly(
-    forest: Forest,
-    *,
-    rows: Split,
-    max_error: float,
-    confidence: float,
-    prices: Any = None,
-    seed: int = 0,
-) -> Joint:
-    """Fit calibrators, choose a sequence of threshold vectors, and certify one of them.
+@dataclass(frozen=True, slots=True)
+class Fits:
+    """Calibrators of all skills, fitted on some runs.
+
+    Attributes:
+        calibrators: By skill; one that occurs too rarely has none, and always escalates.
+        wrong: Of each step: probability that its label is wrong, by a calibrator that has not seen
+            it; 0 where nothing is known; of shape (S,).
+    """
+
+    calibrators: Mapping[str, Calibrator]
+    wrong: Floats
+
+
+def fit_steps(forest: Forest, labels: Any, *, seed: int = 0) -> Fits:
+    """Fit a calibrator for each skill.
+
+    Steps that only come after an answer of the SLM's teach nothing: what becomes of them depends on
+    that answer too.
 
     Args:
-        forest: The replays of n labelled runs.
-        rows: Which fit, and which certify.
-        max_error: The error rate to keep among runs with an accepted answer, α.
-        confidence: With which to keep it, 1 - δ.
-        prices: Of one escalated step of each skill, above 0, of shape (k,); 1 by default.
-        seed: Of folds and simulations.
+        forest: The replays of the runs to fit with.
+        labels: What is to be predicted of each step: `Forest.harmless` or `Forest.agrees`.
+        seed: Of the folds.
 
     Raises:
         MissingExtraError: scikit-learn is not installed.
     """
+    calibrators: dict[str, Calibrator] = {}
+    wrong = np.zeros(len(forest.skill))
+    for number, name in enumerate(forest.skills):
+        rows = np.nonzero(forest.of_skill(number))[0]
+        if len(rows) >= _LEAST:
+            found = best_fit(forest.table.take(rows), labels[rows], seed)
+            calibrators[name] = found.calibrator
+            wrong[rows] = 1 - found.held_out
+    return Fits(calibrators, wrong)
+
+
+def certify_jointly(
+    forest: Forest,
+    fits: Fits,
+    *,
+    rows: Split,
+    levels: Levels,
+    prices: Any = None,
+    seed: int = 0,
+) -> Joint:
+    """Choose a sequence of threshold vectors, and certify one of them.
+
+    Args:
+        forest: The replays of n labelled runs.
+        fits: Of `Forest.harmless` of the runs that fit.
+        rows: Which fit, and which certify.
+        levels: What to keep among runs with an accepted answer.
+        prices: Of one escalated step of each skill, above 0, of shape (k,); 1 by default.
+        seed: Of the simulations.
+    """
     price = np.ones(len(forest.skills)) if prices is None else np.asarray(prices, dtype=float)
     fitting, testing = forest.take(rows[0]), forest.take(rows[1])
-    calibrators, harm = _fit(fitting, seed)
+    calibrators = fits.calibrators
     known, fresh = fitting.scored(calibrators), testing.scored(calibrators)
     path = _path(known, calibrators, price)
     expected = known.results(path, prices=price)
@@ -106,17 +160,16 @@ def certify_jointly(
         known,
         path,
         expected,
-        harm=harm,
+        harm=fits.wrong,
         n=len(testing),
         price_of_all=float(_price_of_all(fitting, price)),
-        max_error=max_error,
-        confidence=confidence,
+        levels=levels,
         seed=seed,
     )
     results = fresh.results(path[start:], prices=price)
     accepted, errors = results.accepted.sum(1), results.wrong.sum(1)
-    p = p_value(errors, accepted, max_error)
-    failed = np.nonzero(p > 1 - confidence)[0]
+    p = p_value(errors, accepted, levels.max_error)
+    failed = np.nonzero(p > levels.doubt)[0]
     last = (int(failed[0]) if len(failed) else len(p)) - 1
     none = last < 0
     vector = np.full(len(forest.skills), np.inf) if none else path[start + last]
@@ -126,10 +179,10 @@ def certify_jointly(
         len(testing),
         measured(fresh, vector, price),
         1.0 if none else float(p[last]),
-        1.0 if none else upper_bound(int(errors[last]), int(accepted[last]), confidence=confidence),
-        _shortfall(forest.scored(calibrators), path, len(testing), max_error, confidence)
+        1.0
         if none
-        else None,
+        else upper_bound(int(errors[last]), int(accepted[last]), confidence=levels.confidence),
+        _shortfall(forest.scored(calibrators), path, len(testing), levels) if none else None,
     )
 
 
@@ -146,31 +199,13 @@ def measured(forest: ScoredForest, thresholds: Any, prices: Any) -> Measured:
     )
 
 
-def _fit(forest: Forest, seed: int) -> tuple[dict[str, Calibrator], Floats]:
-    """A calibrator of each skill, and each step's probability of harm by one fitted without it.
-
-    Steps that only come after an answer of the SLM's teach nothing: what becomes of them depends on
-    that answer too. Their probability of harm is given as 0.
-    """
-    calibrators: dict[str, Calibrator] = {}
-    harm = np.zeros(len(forest.skill))
-    for number, name in enumerate(forest.skills):
-        rows = np.nonzero(forest.on_trunk & forest.usable & (forest.skill == number))[0]
-        if len(rows) >= _LEAST:
-            found = best_fit(forest.table.take(rows), forest.harmless[rows], seed)
-            calibrators[name] = found.calibrator
-            harm[rows] = 1 - found.held_out
-    return calibrators, harm
-
-
 def _path(known: ScoredForest, calibrators: Mapping[str, Calibrator], prices: Floats) -> Floats:
     """Vectors of thresholds from strict to lax, of shape (J, k)."""
     forest = known.forest
     grids: dict[int, tuple[Floats, Floats]] = {}
     for number, name in enumerate(forest.skills):
         if name in calibrators:
-            own = forest.on_trunk & forest.usable & (forest.skill == number)
-            scores = np.unique(known.scores[own])
+            scores = np.unique(known.scores[forest.of_skill(number)])
             grids[number] = (_levels(calibrators[name], scores) + math.log(prices[number]), scores)
     if not grids:
         return np.full((1, len(forest.skills)), np.inf)
@@ -198,8 +233,7 @@ def _start(
     harm: Floats,
     n: int,
     price_of_all: float,
-    max_error: float,
-    confidence: float,
+    levels: Levels,
     seed: int,
 ) -> int:
     """The first vector to test: the middle of those from which the simulated tests gain most.
@@ -223,7 +257,7 @@ def _start(
         drawn = odds[:, rows] * math.exp(random.normal(0, spread))
         wrong = expected.accepted[:, rows] & (random.random(n) * (1 + drawn) < drawn)
         accepted = expected.accepted[:, rows].sum(1)
-        passed = p_value(wrong.sum(1), accepted, max_error) <= 1 - confidence
+        passed = p_value(wrong.sum(1), accepted, levels.max_error) <= levels.doubt
         ends = np.where(passed, len(path), np.arange(len(path)))
         reached = np.minimum.accumulate(ends[::-1])[::-1] - 1
         gained += np.where(passed, gain[np.maximum(reached, 0)], 0.0)
@@ -247,17 +281,17 @@ def _price_of_all(forest: Forest, prices: Floats) -> float:
     return total
 
 
-def _shortfall(
-    every: ScoredForest, path: Floats, tested: int, max_error: float, confidence: float
-) -> int | None:
+def _shortfall(every: ScoredForest, path: Floats, tested: int, levels: Levels) -> int | None:
     results = every.results(path)
     accepted, wrong = results.accepted.sum(1), results.wrong.sum(1)
     # A little more errors than were seen, as in `thresholds.shortfall`.
     rate = wrong / np.maximum(accepted, 1)
-    cautious = np.minimum((wrong + 0.5) / (accepted + 1), (rate + max_error) / 2)
+    cautious = np.minimum((wrong + 0.5) / (accepted + 1), (rate + levels.max_error) / 2)
     n = len(every.forest)
     needs = [
-        labels_needed(float(cautious[j]), accepted[j] / n * tested / n, max_error, confidence)
-        for j in np.nonzero((accepted > 0) & (rate < max_error))[0][::10]
+        labels_needed(
+            float(cautious[j]), accepted[j] / n * tested / n, levels.max_error, levels.confidence
+        )
+        for j in np.nonzero((accepted > 0) & (rate < levels.max_error))[0][::10]
     ]
     return min(needs, default=None)

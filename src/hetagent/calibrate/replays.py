@@ -102,6 +102,7 @@ class Forest:
             0 where either will do; of shape (S,).
         harmless: Of steps of each first replay: whether the final value is right where the SLM's
             answer is taken at this step alone; of shape (S,).
+        agrees: Whether the SLM's answer is the LLM's; of shape (S,).
         on_trunk: Whether a step is of a first replay; of shape (S,).
         table: Evidence of each step.
     """
@@ -154,6 +155,10 @@ class Forest:
 
     def __len__(self) -> int:
         return len(self.starts) - 1
+
+    def of_skill(self, number: int) -> Any:
+        """Which steps of first replays are of a skill, with evidence; of shape (S,)."""
+        return self.on_trunk & self.usable & (self.skill == number)
 
     def take(self, rows: Any) -> Forest:
         """Some examples, by their numbers; repeated where a number is."""
