@@ -74,9 +74,9 @@ class Kept:
         """The SLM's answer to a step."""
         line, area = self._asked(request.messages[-1].content)
         known = dict(line["top"])
-        if request.output.labels == ("true", "false"):
+        if set(request.output.labels) == {"yes", "no"}:
             inside = line["raw"] * (1 - line["outside"])
-            return _chosen({"true": inside, "false": 1 - inside}, 0.0)
+            return _chosen({"yes": inside, "no": 1 - inside}, 0.0)
         if area is None:
             sums = dict.fromkeys(dict.fromkeys(self.domains), 0.0)
             for number, probability in known.items():
@@ -95,7 +95,7 @@ class Kept:
         line, area = self._asked(text)
         number = line["label"]
         if task.name == "in_scope":
-            return number >= 0
+            return "yes" if number >= 0 else "no"
         if number >= 0 and area is None:
             return self.domains[number]
         if number >= 0 and self.domains[number] == area:
@@ -144,17 +144,20 @@ def population(lines: Sequence[Line]) -> Forest:
         """Name the intent of the message within the area."""
 
     @skill
-    def in_scope(message: str) -> bool:
+    def in_scope(message: str) -> Literal["yes", "no"]:
         """Say whether the message is about one of the intents."""
 
     def classify(message: str) -> str:
         label = intent(message, domain(message))
-        return label if in_scope(message) else OUT_OF_SCOPE
+        return label if in_scope(message) == "yes" else OUT_OF_SCOPE
 
     agent = Orchestrator(slm=Scripted(kept.answer, name=NAME), progress=False)
     pairs = [(name(line), kept.label(line)) for line in lines]
     found = replays_of(agent, classify, pairs, reference=kept.reference, concurrency=4)
-    return Forest.of(found.runs, skills=("domain", "intent", "in_scope"))
+    forest = Forest.of(found.runs, skills=("domain", "intent", "in_scope"))
+    if not forest.usable.all() or found.raised:
+        raise CannotMeasureError("a kept answer could not be read as a step's answer")
+    return forest
 
 
 def truth(pool: Forest, calibrators: Any, thresholds: Floats) -> dict[str, float]:

@@ -38,7 +38,7 @@ from hetagent.calibrate.certifying import Split, fit_any
 from hetagent.calibrate.measures import Floats
 from hetagent.calibrate.replays import Forest, Results, ScoredForest, sums
 from hetagent.calibrate.thresholds import labels_needed
-from hetagent.calibrate.workflow_certificate import Measured
+from hetagent.calibrate.workflow_certificate import ACCEPT_ALL, Measured
 
 __all__ = ["Fits", "Joint", "Levels", "certify_jointly", "fit_steps", "measured"]
 
@@ -46,6 +46,8 @@ _LEAST = 10
 _POINTS = 250
 _DRAWS = 150
 _ABOUT = 0.95
+# Errors to expect where none was seen.
+_UNSEEN = 0.25
 # Orders the scores within what a calibrator holds equally probable, by much less than it tells.
 _TIE = 0.01
 
@@ -213,7 +215,7 @@ def _path(known: ScoredForest, calibrators: Mapping[str, Calibrator], prices: Fl
     falling = np.unique(np.quantile(pooled, np.linspace(0, 1, _POINTS)))[::-1]
     path = np.full((len(falling), len(forest.skills)), np.inf)
     for number, (levels, scores) in grids.items():
-        path[:, number] = np.interp(falling, levels, scores, right=np.inf)
+        path[:, number] = np.interp(falling, levels, scores, left=ACCEPT_ALL, right=np.inf)
     return path
 
 
@@ -239,16 +241,17 @@ def _start(
     """The first vector to test: the middle of those from which the simulated tests gain most.
 
     Each simulation draws runs twice with replacement, since the fitting runs are a sample as well
-    as those to come, and errors from the predicted harms, whose odds are scaled so that they are as
-    many as were seen, and at random by as much as that number leaves open.
+    as those to come, and errors from the predicted harms, scaled to as many as the mean of those
+    predicted and those seen, and at random by as much as that number leaves open.
     """
     random = np.random.default_rng(seed)
     m = len(known.forest)
     predicted = _predicted(known, path, harm)
-    seen = expected.wrong.sum(1)
-    scale = (seen.mean() + 0.5) / (predicted.sum(1).mean() + 0.5)
+    seen, told = expected.wrong.sum(1), predicted.sum(1)
+    # Calibrators know little of errors that are rare; the few that were seen are a guess as good.
+    total = (told + seen) / 2 + _UNSEEN
     odds = np.clip(predicted, 1e-6, 1 - 1e-6)
-    odds = scale * odds / (1 - odds)
+    odds = (total / np.maximum(told, 1e-6 * m))[:, None] * odds / (1 - odds)
     spread = 1 / math.sqrt(1 + float(seen.max(initial=0)))
     gain = np.maximum(price_of_all - expected.escalated.mean(1), 0.0)
     gained = np.zeros(len(path))

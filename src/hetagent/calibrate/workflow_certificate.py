@@ -13,9 +13,12 @@ from hetagent.calibrate.calibrator import Calibrator
 from hetagent.errors import CertificateError, StaleCertificate
 from hetagent.fingerprint import digest
 
-__all__ = ["Measured", "SkillPart", "WorkflowCertificate"]
+__all__ = ["ACCEPT_ALL", "Measured", "SkillPart", "WorkflowCertificate"]
 
 _FORMAT = "workflow 1"
+
+ACCEPT_ALL = -1e300
+"""A threshold that every answer with evidence reaches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,4 +284,6 @@ def _part(data: Mapping[str, Any]) -> SkillPart:
 def _in_words(name: str, part: SkillPart) -> str:
     if part.least_confidence is None:
         return f"{name}: always escalates."
+    if part.threshold == ACCEPT_ALL:
+        return f"{name}: every valid answer is accepted."
     return f"{name}: accepted from a confidence of {part.least_confidence:.3f}."
