@@ -267,6 +267,21 @@ def test_an_error_in_the_function_reaches_the_caller(agent: Orchestrator):
         fails.calibrate(examples(30))
 
 
+def test_an_input_that_a_wrong_answer_makes_impossible_counts_as_wrong():
+    agent = team()
+
+    def fragile(text: str) -> str:
+        return sign(text if big(text) == (abs(float(text.split()[1])) > 0.5) else " ")
+
+    rows = [(text, right.split()[1]) for text, right in examples(60)]
+    found = replays_of(agent, fragile, rows)
+    assert found.raised > 5
+    assert all(run[0].steps for run in found.runs)
+    wrong = [one for run in found.runs for one in run if len(one.steps) == 1]
+    assert len(wrong) == found.raised
+    assert not any(one.right for one in wrong)
+
+
 def test_without_a_certificate_everything_escalates(agent: Orchestrator):
     flow = agent.workflow()(describe)
     assert flow.run("number 0.99").served_by == "llm"

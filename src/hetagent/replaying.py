@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hetagent.calibrate.replays import Replay, Run, Step
-from hetagent.errors import BudgetError, InputError
+from hetagent.errors import BudgetError, HetagentError, InputError
 from hetagent.evidence import by_field
 from hetagent.models.base import Request
 from hetagent.outcome import FieldOutcome, Outcome, Usage
@@ -106,6 +106,8 @@ class _Replaying:
         self._memory = memory
         self._forced = forced
         self.steps: list[tuple[Key, _Answers]] = []
+        # What ends the calibration, whatever the function makes of it.
+        self.fatal: HetagentError | None = None
 
     def takes(self, agent: Orchestrator) -> bool:
         return agent._admission is self._agent._admission
@@ -119,6 +121,9 @@ class _Replaying:
         token = current_steps.set(None)
         try:
             key, answers = await self._memory.answers(skill, request)
+        except (BudgetError, InputError) as error:
+            self.fatal = error
+            raise
         finally:
             current_steps.reset(token)
         self.steps.append((key, answers))
@@ -237,12 +242,12 @@ class _Explorer:
         right = False
         try:
             value = call_function(self.agent, serving, self.function, example.args, example.kwargs)
-        except (BudgetError, InputError):
-            raise
         except Exception as error:  # whatever the function raises is what its caller would get
             raised.append(error)
         else:
             right = bool(example.right(value))
+        if serving.fatal is not None:
+            raise serving.fatal
         if missing := set(forced) - {key for key, _ in serving.steps}:
             skill = next(iter(missing))[0]
             raise InputError(

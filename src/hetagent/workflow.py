@@ -311,8 +311,10 @@ class Workflow(Generic[P, R]):
 
     def _running(self) -> Orchestrator:
         if self._runner is None:
-            policy = JointPolicy(self._certificate)
-            self._runner = self._agent.with_options(policy=policy, escalate="whole")
+            # Audits count errors of steps, and what is promised here is about final values.
+            self._runner = self._agent.with_options(
+                policy=JointPolicy(self._certificate), escalate="whole", audit=None
+            )
         return self._runner
 
     def _outcome(

@@ -195,7 +195,12 @@ def _by_slm(agent: Orchestrator) -> Serve:
 
 
 def _by_llm(agent: Orchestrator) -> Serve:
-    alone = agent.with_options(policy=Threshold(math.inf), escalate="whole")
+    from hetagent.orchestrator import Orchestrator
+
+    # What is spent counts; neither a log nor audits take these calls for calls of users.
+    alone = Orchestrator(llm=agent.llms)
+    alone._admission = agent._admission
+    alone._options = replace(agent._options, policy=Threshold(math.inf), escalate="whole")
 
     async def serve(skill: Skill[Any, Any], request: Request) -> Outcome[Any]:
         return await alone._serve(skill, request)
