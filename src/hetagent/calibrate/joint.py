@@ -127,7 +127,7 @@ def fit_steps(forest: Forest, labels: Any, *, seed: int = 0) -> Fits:
     for number, name in enumerate(forest.skills):
         rows = np.nonzero(forest.of_skill(number))[0]
         if len(rows) >= _LEAST:
-            found = best_fit(forest.table.take(rows), labels[rows], seed)
+            found = fit_any(forest.table.take(rows), labels[rows], seed=seed)
             calibrators[name] = found.calibrator
             wrong[rows] = 1 - found.held_out
     return Fits(calibrators, wrong)
