@@ -466,3 +466,14 @@ def test_two_skills_of_one_name_are_refused(agent: Orchestrator):
 
     with pytest.raises(InputError, match="two different skills named sign"):
         agent.workflow()(both).calibrate(examples(30))
+
+
+def test_steps_are_logged_where_users_run_them_and_not_where_examples_do(tmp_path: Path):
+    log = tmp_path / "calls.jsonl"
+    agent = team(log=log)
+    flow = agent.workflow()(describe)
+    flow.calibrate(examples(30))
+    assert not log.exists()
+    flow("number 0.99")
+    skills = [json.loads(line)["skill"] for line in log.read_text().splitlines()]
+    assert skills == ["mood", "big", "sign"]
