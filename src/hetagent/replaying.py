@@ -20,7 +20,7 @@ from hetagent.calibrate.replays import Replay, Run, Step
 from hetagent.errors import BudgetError, HetagentError, InputError
 from hetagent.evidence import by_field
 from hetagent.models.base import Request
-from hetagent.outcome import FieldOutcome, Outcome, Usage
+from hetagent.outcome import FieldOutcome, Outcome
 from hetagent.skill import Skill
 from hetagent.steps import call_function, current_steps
 
@@ -45,14 +45,15 @@ class Replays:
     Attributes:
         runs: The replays of each example, in order.
         skills: The skills called, by name.
-        prices: Mean price of the LLM's answers by skill, in US dollars; ``None`` where unknown.
+        prices: Of each example: the skill of each step of its first replay, and what the LLM's
+            answer cost, in US dollars; ``None`` where that is not known.
         raised: Replays in which the function raised an error.
         unexplored: Choices that were not replayed, and count as wrong.
     """
 
     runs: list[Run] = field(default_factory=list)
     skills: dict[str, Skill[Any, Any]] = field(default_factory=dict)
-    prices: dict[str, float | None] = field(default_factory=dict)
+    prices: list[tuple[tuple[str, float | None], ...]] = field(default_factory=list)
     raised: int = 0
     unexplored: int = 0
 
@@ -74,7 +75,6 @@ class _Memory:
         self._llm = llm
         self._asked: dict[Key, asyncio.Task[_Answers]] = {}
         self.skills: dict[str, Skill[Any, Any]] = {}
-        self.usage: dict[str, list[Usage]] = {}
 
     async def answers(self, skill: Skill[Any, Any], request: Request) -> tuple[Key, _Answers]:
         known = self.skills.setdefault(skill.name, skill)
@@ -92,7 +92,6 @@ class _Memory:
         slm, llm = await asyncio.gather(self._slm(skill, request), self._llm(skill, request))
         if llm.reason == "budget" and llm.error is not None:
             raise llm.error
-        self.usage.setdefault(skill.name, []).append(llm.usage)
         served = slm.served_by == "slm" and llm.served_by == "llm"
         to_json = skill.output.to_json
         return _Answers(slm, llm, served and to_json(slm.value) == to_json(llm.value))
@@ -151,6 +150,7 @@ class Example:
 @dataclass(slots=True)
 class _Explored:
     run: Run
+    prices: tuple[tuple[str, float | None], ...]
     raised: list[Exception]
     unexplored: int
 
@@ -205,7 +205,7 @@ def replay_all(
             unexplored,
             sum(one.unexplored > 0 for one in explored),
         )
-    prices = {name: _mean_price(usages) for name, usages in memory.usage.items()}
+    prices = [one.prices for one in explored]
     runs = [one.run for one in explored]
     return Replays(runs, memory.skills, prices, len(raised), unexplored)
 
@@ -222,10 +222,13 @@ class _Explorer:
         numbers: dict[Key, int] = {}
         replays: list[Replay] = []
         raised: list[Exception] = []
+        prices: tuple[tuple[str, float | None], ...] = ()
         waiting: deque[dict[Key, bool]] = deque([{}])
         while waiting and len(replays) < self.max_replays:
             forced = waiting.popleft()
             steps, right = self._replay(example, forced, raised)
+            if not replays:
+                prices = tuple((key[0], found.llm.cost_usd) for key, found in steps)
             replays.append(_told(steps, forced, right, numbers))
             differ = dict.fromkeys(
                 key for key, found in steps if _differs(found) and key not in forced
@@ -233,7 +236,7 @@ class _Explorer:
             for count, key in enumerate(differ):
                 waiting.append({**forced, **dict.fromkeys([*differ][:count], False), key: True})
         left = [_told(self._known(each), each, False, numbers) for each in waiting]
-        return _Explored((*replays, *left), raised, len(left))
+        return _Explored((*replays, *left), prices, raised, len(left))
 
     def _replay(
         self, example: Example, forced: Mapping[Key, bool], raised: list[Exception]
@@ -285,8 +288,3 @@ def _told(
             )
         )
     return Replay(tuple(told), right)
-
-
-def _mean_price(usages: Sequence[Usage]) -> float | None:
-    known = [usage.cost_usd for usage in usages if usage.cost_usd is not None]
-    return sum(known) / len(known) if len(known) == len(usages) else None

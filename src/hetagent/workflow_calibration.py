@@ -86,7 +86,7 @@ def calibrate_workflow(
             "through the orchestrator that made the workflow.",
         )
     rows = split(len(pairs), fit_share=fit_share, seed=seed)
-    prices = _prices(found, forest) if minimise == "cost" else None
+    prices = _prices(found, forest, rows[0]) if minimise == "cost" else None
     levels = Levels(max_error, confidence)
     joint, even = certified(forest, rows=rows, levels=levels, prices=prices, seed=seed)
     testing = forest.take(rows[1])
@@ -164,16 +164,22 @@ def _parts(joint: Joint, found: Replays, agent: Orchestrator) -> dict[str, Skill
     return parts
 
 
-def _prices(found: Replays, forest: Forest) -> list[float]:
-    """What an escalated step of each skill costs on average.
+def _prices(found: Replays, forest: Forest, rows: Any) -> list[float]:
+    """What an escalated step of each skill costs on average, on the runs that do not certify.
 
     Raises:
         InputError: That is not known, or nothing.
     """
+    costs: dict[str, list[float | None]] = {}
+    for row in rows:
+        for name, cost in found.prices[row]:
+            costs.setdefault(name, []).append(cost)
     prices = []
     for name in forest.skills:
-        price = found.prices.get(name)
-        if price is None or price <= 0:
+        known = [cost for cost in costs.get(name, ()) if cost is not None]
+        # A skill that is not met there has no calibrator, and always escalates.
+        price = sum(known) / len(known) if known else 0.0 if name in costs else 1.0
+        if price <= 0 or len(known) < len(costs.get(name, ())):
             raise InputError(
                 f"What the LLM's answers to {name} cost is not known, or nothing.",
                 hint="Calibrate with minimise='escalations'.",

@@ -128,3 +128,13 @@ def test_taking_examples_is_as_if_only_they_had_been_there():
     taken, made = Forest.of(runs).take(rows), Forest.of([runs[k] for k in rows])
     for name in ("right", "starts", "first_steps", "skill", "decided", "harmless", "on_trunk"):
         assert np.array_equal(getattr(taken, name), getattr(made, name)), name
+
+
+def test_minus_infinity_accepts_all_that_has_evidence():
+    forest = population(100, ties=False, seed=4)
+    calibrators = fit_steps(forest, forest.harmless).calibrators
+    everything = forest.scored(calibrators).results([[-np.inf, -np.inf]])
+    assert everything.accepted.all()
+    assert (everything.escalated == 0).all()
+    only_first = forest.scored({"first": calibrators["first"]}).results([[-np.inf, -np.inf]])
+    assert (only_first.escalated == 1).all()

@@ -20,6 +20,7 @@ import numpy as np
 from hetagent.calibrate.calibrator import Calibrator
 from hetagent.calibrate.evidence_table import EvidenceTable
 from hetagent.calibrate.measures import Floats
+from hetagent.calibrate.workflow_certificate import ACCEPT_ALL
 from hetagent.evidence import Evidence
 
 __all__ = ["Forest", "Replay", "Results", "Run", "ScoredForest", "Step", "sums"]
@@ -220,10 +221,12 @@ class ScoredForest:
         """What thresholds would do.
 
         Args:
-            thresholds: Finite, or infinite where nothing of a skill is accepted; shape (J, k).
+            thresholds: Infinite where nothing of a skill is accepted, minus infinity where all
+                is that has evidence; of shape (J, k).
             prices: Of one escalated step of each skill, of shape (k,); 1 by default.
         """
-        vectors = np.asarray(thresholds, dtype=float)
+        # Minus infinity is not above that of a replay without conditions.
+        vectors = np.maximum(np.asarray(thresholds, dtype=float), ACCEPT_ALL)
         price = np.ones(len(self.forest.skills)) if prices is None else np.asarray(prices, float)
         chunk = max(1, _AT_ONCE // max(1, len(self.scores)))
         parts = [self._chunk(vectors[k : k + chunk], price) for k in range(0, len(vectors), chunk)]
