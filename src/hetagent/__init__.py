@@ -11,6 +11,7 @@ from hetagent.breaker import Breaker
 from hetagent.budget import Budget, Spent, Window, WindowSpent
 from hetagent.calibrate.audits import AuditStatus, Joined
 from hetagent.calibrate.certificate import Certificate
+from hetagent.calibrate.workflow_certificate import WorkflowCertificate
 from hetagent.certified import Certified
 from hetagent.errors import HetagentError, NoAnswerError
 from hetagent.evidence import Evidence
@@ -56,6 +57,7 @@ from hetagent.schema import OutputType
 from hetagent.sink import JsonLines, Sink
 from hetagent.skill import Skill, skill
 from hetagent.tools import ToolCall, tools
+from hetagent.workflow import Workflow, WorkflowOutcome
 
 __all__ = [
     "Answer",
@@ -115,6 +117,9 @@ __all__ = [
     "Usage",
     "Window",
     "WindowSpent",
+    "Workflow",
+    "WorkflowCertificate",
+    "WorkflowOutcome",
     "errors",
     "skill",
     "tools",

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import inspect
 import json
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hetagent.models.base import IdentifiedModel, Model
 from hetagent.skill import Skill
 
-__all__ = ["digest", "fingerprint", "is_of_ladder", "ladder_fingerprint"]
+__all__ = [
+    "digest",
+    "fingerprint",
+    "function_digest",
+    "is_of_ladder",
+    "ladder_fingerprint",
+    "models_digest",
+]
 
 _LLM = "llm "
 
@@ -26,11 +36,8 @@ def fingerprint(skill: Skill[Any, Any], model: Model) -> dict[str, str]:
 
     turns = [(message.role, message.content) for message in skill.messages]
     prompt = {"messages": turns, "inputs": skill.parameters, "max_tokens": skill.max_tokens}
-    of_model = (
-        dict(model.identity()) if isinstance(model, IdentifiedModel) else {"model": model.name}
-    )
     return {
-        **of_model,
+        **_of_model(model),
         "prompt": digest(prompt),
         "schema": digest(skill.output.fingerprint),
         "library": f"hetagent {__version__}",
@@ -56,3 +63,47 @@ def digest(data: Any) -> str:
     """SHA-256 of JSON data, in hexadecimal."""
     text = json.dumps(data, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def models_digest(models: Sequence[Model]) -> str:
+    """Hash of what each of some models is.
+
+    Raises:
+        ModelError: A model cannot be read.
+    """
+    return digest([_of_model(model) for model in models])
+
+
+def function_digest(function: Callable[..., Any]) -> str:
+    """Hash of what a function does: of its source without comments, docstring and decorators.
+
+    Where there is no source, of its compiled code. What it calls is not looked into.
+    """
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+        (top,) = tree.body
+        if not isinstance(top, ast.FunctionDef | ast.AsyncFunctionDef):
+            raise TypeError(function)
+        top.decorator_list = []
+        if ast.get_docstring(top) is not None:
+            top.body = top.body[1:] or [ast.Pass()]
+        return digest(ast.unparse(top))
+    except (OSError, SyntaxError, TypeError, ValueError):
+        code = getattr(function, "__code__", None)
+        if code is None:
+            return digest(f"{type(function).__module__}.{type(function).__qualname__}")
+        return digest([code.co_code.hex(), repr(code.co_names), _constants(code)])
+
+
+def _of_model(model: Model) -> dict[str, str]:
+    if isinstance(model, IdentifiedModel):
+        return dict(model.identity())
+    return {"model": model.name}
+
+
+def _constants(code: Any) -> list[Any]:
+    """What a compiled function holds, functions within it included."""
+    return [
+        [one.co_code.hex(), _constants(one)] if inspect.iscode(one) else repr(one)
+        for one in code.co_consts
+    ]

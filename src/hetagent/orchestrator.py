@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from contextvars import Token as ContextToken
@@ -35,10 +35,13 @@ from hetagent.rows import fill, listed
 from hetagent.serving import Serving, Tell
 from hetagent.sink import Recorder, Sink
 from hetagent.skill import Runner, Skill, current_runner
+from hetagent.steps import current_steps
 
 if TYPE_CHECKING:
     from hetagent.calibrate.certificate import Certificate
     from hetagent.calibrate.correctness import Correct
+    from hetagent.calibrate.workflow_certificate import WorkflowCertificate
+    from hetagent.workflow import Workflow
 
 __all__ = ["Orchestrator"]
 
@@ -363,6 +366,35 @@ class Orchestrator(Audited):
             usd_per_second=usd_per_second,
         )
 
+    def workflow(
+        self,
+        *,
+        max_error: float = 0.05,
+        confidence: float = 0.95,
+        certificate: WorkflowCertificate | str | os.PathLike[str] | None = None,
+    ) -> Callable[[Callable[P, R]], Workflow[P, R]]:
+        """Run a function that calls several skills under one promise for its final value.
+
+        Args:
+            max_error: The error rate to keep among the runs in which an answer of the SLM's is
+                accepted.
+            confidence: With which to keep it.
+            certificate: Made earlier by `Workflow.calibrate`, or its file.
+
+        Returns:
+            A decorator that makes a `Workflow` of a function.
+
+        Raises:
+            SkillError: An option is out of range.
+            StaleCertificate: The certificate is of another function or LLM.
+            CertificateError: It cannot be read, or promises less.
+        """
+        from hetagent.workflow import Workflow
+
+        return lambda function: Workflow(
+            self, function, max_error=max_error, confidence=confidence, certificate=certificate
+        )
+
     def __enter__(self) -> Self:
         """Make plain calls of skills, such as ``intent("…")``, run here."""
         _entered.set((*_entered.get(), current_runner.set(self)))
@@ -403,6 +435,9 @@ class Orchestrator(Audited):
         self, skill: Skill[Any, R], request: Request, tell: Tell | None = None
     ) -> Outcome[R]:
         """The one path from a request to an outcome."""
+        steps = current_steps.get()
+        if steps is not None and steps.takes(self):
+            return await steps.step(skill, request, tell)
         self._bindings.check(self._options.policy, skill, skill.model or self.slm, self.llms)
         with telemetry.skill_span(skill.name) as span:
             serving = Serving(

@@ -1,7 +1,7 @@
 """What a type checker sees of skills; checked by mypy, and run as it stands."""
 
 import asyncio
-from typing import Literal, assert_type
+from typing import Any, Literal, assert_type
 
 from pydantic import BaseModel
 
@@ -105,6 +105,17 @@ async def runs_async() -> None:
     assert_type(stream.outcome, Outcome[Booking])
 
 
+def workflows() -> None:
+    agent = Orchestrator(llm=Scripted(Answer("book")))
+
+    @agent.workflow(max_error=0.1)
+    def letters(message: str) -> int:
+        return len(intent(message))
+
+    assert_type(letters("x"), int)
+    assert_type(letters.run("x").outcomes, tuple[Outcome[Any], ...])
+
+
 def mistakes() -> None:
     """Each ignore below is an error that mypy must find: it warns of those that are not."""
     agent = Orchestrator(slm=Scripted(Answer("book")))
@@ -123,4 +134,5 @@ if __name__ == "__main__":
     declarations()
     plain_calls()
     runs()
+    workflows()
     asyncio.run(runs_async())

@@ -28,7 +28,15 @@ from hetagent.calibrate.bounds import allowed_errors, p_value, upper_bound
 from hetagent.calibrate.measures import Floats
 from hetagent.errors import InputError
 
-__all__ = ["Found", "Plan", "Shortfall", "find_threshold", "plan", "shortfall"]
+__all__ = [
+    "Found",
+    "Plan",
+    "Shortfall",
+    "find_threshold",
+    "labels_needed",
+    "plan",
+    "shortfall",
+]
 
 _RUNS = 200
 _ENOUGH = 0.8
@@ -209,7 +217,7 @@ def shortfall(
     # where the rate as measured would do, it is not said that none would.
     cautious = np.minimum((wrong[last] + 0.5) / (accepted + 1), (risk + max_error) / 2)
     needs = [
-        _labels_needed(rate, count / len(s) * tested_share, max_error, confidence)
+        labels_needed(rate, count / len(s) * tested_share, max_error, confidence)
         for rate, count in zip(cautious[risk < max_error], accepted[risk < max_error], strict=True)
     ]
     return Shortfall(
@@ -219,7 +227,7 @@ def shortfall(
     )
 
 
-def _labels_needed(rate: float, share: float, max_error: float, confidence: float) -> int:
+def labels_needed(rate: float, share: float, max_error: float, confidence: float) -> int:
     """Labels for which a test at a threshold passes with a probability of 0.8.
 
     Args:
