@@ -148,6 +148,10 @@ CASES: dict[str, tuple[Callable[[], Outcome[Any]], list[str]]] = {
         lambda: Orchestrator(llm=llm("book")).run(intent, "x"),
         ["The SLM was not asked: there is none, or the policy passes this skill over it."],
     ),
+    "drift": (
+        lambda: Outcome("intent", None, None, "none", "0" * 32, 0.0, reason="drift"),
+        ["Audits found that the certificate does not hold any more."],
+    ),
     "cancelled": (
         lambda: Outcome("intent", None, None, "none", "0" * 32, 0.0, reason="cancelled"),
         ["The run was cancelled before this input was finished.", "No model was called. Trace "],
