@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from hetagent.calibrate.calibrator import Calibrator
 from hetagent.errors import CertificateError, StaleCertificate
-from hetagent.fingerprint import digest
+from hetagent.fingerprint import digest, is_of_ladder
 
 __all__ = ["ACCEPT_ALL", "Measured", "SkillPart", "WorkflowCertificate"]
 
@@ -149,7 +149,8 @@ class WorkflowCertificate:
             StaleCertificate: Something is not the same; the message says what.
         """
         own = self.skills[skill].depends_on
-        names = sorted({*own, *current})
+        # The LLM is the whole workflow's, and looked at where it is declared.
+        names = sorted({*own, *(name for name in current if not is_of_ladder(name))})
         self._refuse(tuple(f"{skill}.{one}" for one in names if own.get(one) != current.get(one)))
 
     def _refuse(self, changed: tuple[str, ...]) -> None:
