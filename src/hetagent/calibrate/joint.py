@@ -50,6 +50,7 @@ _ABOUT = 0.95
 _UNSEEN = 0.25
 # Orders the scores within what a calibrator holds equally probable, by much less than it tells.
 _TIE = 0.01
+_DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,16 +208,28 @@ def _path(known: ScoredForest, calibrators: Mapping[str, Calibrator], prices: Fl
     grids: dict[int, tuple[Floats, Floats]] = {}
     for number, name in enumerate(forest.skills):
         if name in calibrators:
-            scores = np.unique(known.scores[forest.of_skill(number)])
-            grids[number] = (_levels(calibrators[name], scores) + math.log(prices[number]), scores)
+            scores = np.unique(np.round(known.scores[forest.of_skill(number)], _DIGITS))
+            levels = _levels(calibrators[name], scores) + math.log(prices[number])
+            grids[number] = levels, _between(scores)
     if not grids:
         return np.full((1, len(forest.skills)), np.inf)
     pooled = np.concatenate([levels for levels, _ in grids.values()])
     falling = np.unique(np.quantile(pooled, np.linspace(0, 1, _POINTS)))[::-1]
     path = np.full((len(falling), len(forest.skills)), np.inf)
-    for number, (levels, scores) in grids.items():
-        path[:, number] = np.interp(falling, levels, scores, left=ACCEPT_ALL, right=np.inf)
+    for number, (levels, cuts) in grids.items():
+        path[:, number] = np.interp(falling, levels, cuts, left=ACCEPT_ALL, right=np.inf)
     return path
+
+
+def _between(scores: Floats) -> Floats:
+    """Halfway down from each score to the next lower one.
+
+    Scores are summed in another order where answers are decided one by one, so that many equal ones
+    must not lie on a threshold.
+    """
+    below = np.concatenate([scores[:1] - 2 * 10.0**-_DIGITS, scores[:-1]])
+    cuts: Floats = (scores + below) / 2
+    return cuts
 
 
 def _levels(calibrator: Calibrator, scores: Floats) -> Floats:

@@ -149,8 +149,8 @@ class WorkflowCertificate:
             StaleCertificate: Something is not the same; the message says what.
         """
         own = self.skills[skill].depends_on
-        # The LLM is the whole workflow's, and checked with it.
-        names = sorted({*own, *(part for part in current if not is_of_ladder(part))})
+        # The LLM is the whole workflow's, and looked at where it is declared.
+        names = sorted({*own, *(name for name in current if not is_of_ladder(name))})
         self._refuse(tuple(f"{skill}.{one}" for one in names if own.get(one) != current.get(one)))
 
     def _refuse(self, changed: tuple[str, ...]) -> None:
