@@ -104,13 +104,14 @@ def test_what_is_found_is_what_the_sequence_says(pairs, start):
         assert (score >= found.threshold).sum() == found.accepted
 
 
-def test_the_threshold_lies_just_above_the_next_score():
+def test_the_threshold_lies_between_scores():
     score = np.linspace(1, 0, 101)
     right = score > 0.35
     found = find_threshold(score, right, start=0.5, max_error=0.1, confidence=0.95)
     assert found is not None
     assert found.threshold not in score
-    assert found.threshold == pytest.approx(max(score[score < found.threshold]))
+    below, above = max(score[score < found.threshold]), min(score[score > found.threshold])
+    assert found.threshold == pytest.approx((below + above) / 2)
     everything = find_threshold(
         score, np.ones(101, bool), start=0.5, max_error=0.1, confidence=0.95
     )

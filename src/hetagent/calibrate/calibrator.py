@@ -18,10 +18,14 @@ from typing import Any, Self
 from hetagent.errors import CertificateError
 from hetagent.evidence import Evidence
 
-__all__ = ["EDGE", "FEATURES", "Calibrator", "features"]
+__all__ = ["DIGITS", "EDGE", "FEATURES", "Calibrator", "features"]
 
 EDGE = 1e-7
 """How close to 0 and 1 features come, where log-odds end."""
+
+DIGITS = 9
+"""Decimals of a score. Sums in another order differ in their last digits, and equal answers must
+have equal scores wherever they are computed."""
 
 FEATURES = (
     "log_odds", "right", "wrong", "inside", "lead", "entropy", "least", "tokens", "agrees",
@@ -120,7 +124,7 @@ class Calibrator:
         total = self.answers.get(evidence.answer, 0.0)
         for weights in (self.weights, self.slopes.get(evidence.answer, {})):
             total += sum(weight * known[name] for name, weight in weights.items())
-        return total
+        return round(total, DIGITS)
 
     def of_score(self, score: float) -> float:
         """The table's probability at a score."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hetagent.calibrate.calibrator import EDGE, FEATURES, Calibrator, features
+from hetagent.calibrate.calibrator import DIGITS, EDGE, FEATURES, Calibrator, features
 from hetagent.calibrate.measures import Floats
 from hetagent.evidence import Evidence
 
@@ -70,7 +70,7 @@ class EvidenceTable:
         for answer, slopes in calibrator.slopes.items():
             rows = self.answers == answer
             scores[rows] += self.columns[rows] @ [slopes.get(name, 0.0) for name in FEATURES]
-        return scores
+        return np.round(scores, DIGITS)
 
     def probabilities(self, calibrator: Calibrator) -> Floats:
         """`Calibrator.probability` of each answer, of shape (n,)."""

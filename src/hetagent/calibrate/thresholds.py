@@ -9,7 +9,7 @@ All thresholds are tested in a fixed order: from a first one downwards, each at 
 one is not rejected (Angelopoulos et al., "Learn then Test", arXiv 2110.01052, Section 3). Whatever
 is accepted then is bad with a probability of at most δ: that needs the first bad threshold on the
 way to be rejected. The sequence has all real numbers in it, so that equal scores are accepted
-together, and the threshold comes to lie just above the next lower score.
+together, and the threshold may lie anywhere above the next lower score.
 
 The sequence must not depend on the labels it is tested with. `plan` therefore chooses where it
 starts from other answers, by simulating the whole procedure: too high, and there are too few
@@ -181,7 +181,9 @@ def find_threshold(
     if passed == 0:
         return None
     last = int(ends[passed - 1])
-    below = float(np.nextafter(s[last + 1], math.inf)) if last + 1 < len(s) else -math.inf
+    # Halfway to the next score: every threshold between the two has passed with the same counts,
+    # and the last digits of a score must not decide.
+    below = float(s[last] + s[last + 1]) / 2 if last + 1 < len(s) else -math.inf
     accepted, wrong = last + 1, int(errors[last])
     return Found(
         threshold=below,
