@@ -6,6 +6,7 @@ label, no text of an error. Skill names, field paths and model names are in it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -72,6 +73,7 @@ class JsonLines:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             file = self._open()
         try:
+            _take_turn(file)
             data = _ending_of_last_line(file) + line.encode("ascii")
             written = os.write(file, data)
         finally:
@@ -176,6 +178,20 @@ def _call(call: Call) -> dict[str, Any]:
         "error": None if call.error is None else type(call.error).__name__,
         **asdict(call.usage),
     }
+
+
+def _take_turn(file: int) -> None:
+    """Wait until no other writer is in the middle of a line; closing the file ends the turn.
+
+    A write shows page by page, so that another's line would look cut off in its middle.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        return
+    # A file system without locks still keeps each line whole.
+    with contextlib.suppress(OSError):
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def _ending_of_last_line(file: int) -> bytes:
