@@ -152,7 +152,9 @@ def test_an_outcome_tells_of_every_step(calibrated):
     assert outcome.value == "big plus"
     assert [one.skill for one in outcome.outcomes] == ["mood", "big", "sign"]
     assert outcome.certificate == certificate_of(calibrated).id
-    assert len(set(outcome.trace_ids)) == len(outcome.trace_ids) == 3
+    # The steps share one where the application traces, and have their own otherwise.
+    assert outcome.trace_ids == tuple(one.trace_id for one in outcome.outcomes)
+    assert [len(one) for one in outcome.trace_ids] == [32, 32, 32]
     assert outcome.usage.prompt_tokens == sum(o.usage.prompt_tokens for o in outcome.outcomes)
     assert outcome.cost_usd == pytest.approx(0.01 * outcome.escalations)
     assert json.loads(json.dumps(outcome.to_dict()))["value"] == "big plus"
