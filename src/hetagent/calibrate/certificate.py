@@ -7,7 +7,6 @@ calibrators and data. Where any of these is not what runs, it says nothing, and 
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from hetagent.calibrate.calibrator import Calibrator
+from hetagent.calibrate.certificate_file import load, save
 from hetagent.calibrate.rungs import Escalation, Rung
 from hetagent.errors import CertificateError, StaleCertificate
 from hetagent.evidence import Evidence, by_field, jointly
@@ -185,14 +185,9 @@ class Certificate:
             evidence: Of the answer, by path.
         """
         known = by_field(evidence)
-        found = {
-            path: self.parts[path].judged(one)
-            for path, one in known.items()
-            if path and path in self.parts
-        }
+        found = self._fields(known)
         if "" in known and "" in self.parts:
-            fields = [verdict.confidence for verdict in found.values()]
-            found[""] = self.parts[""].judged(jointly(known[""], fields))
+            found[""] = self.parts[""].judged(_whole(known, found))
         return found
 
     def whole(self, evidence: Mapping[str, Evidence]) -> Evidence:
@@ -202,12 +197,14 @@ class Certificate:
             evidence: Of the answer, by path, with ``""`` among them.
         """
         known = by_field(evidence)
-        fields = [
-            self.parts[path].calibrator.probability(one)
+        return _whole(known, self._fields(known))
+
+    def _fields(self, known: Mapping[str, Evidence]) -> dict[str, Verdict]:
+        return {
+            path: self.parts[path].judged(one)
             for path, one in known.items()
             if path and path in self.parts
-        ]
-        return jointly(known[""], fields)
+        }
 
     def check(self, current: Mapping[str, str]) -> None:
         """Refuse to be used for anything else than it was made for.
@@ -233,11 +230,7 @@ class Certificate:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write it as a JSON file."""
-        target = Path(path)
-        partial = target.with_name(f".{target.name}.partial")
-        partial.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, target)
-        return target
+        return save(path, self.to_dict())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -246,13 +239,7 @@ class Certificate:
         Raises:
             CertificateError: It cannot be read, is no certificate, or was edited.
         """
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-            return cls.from_dict(json.loads(text))
-        except (OSError, ValueError) as error:
-            raise CertificateError(
-                f"{path} cannot be read: {error}.", hint="Check the path, or calibrate again."
-            ) from error
+        return cls.from_dict(load(path))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON data."""
@@ -338,6 +325,10 @@ class Certificate:
     def _of_binding(self) -> set[str]:
         """Parts that can be read off a skill and its model; the others are of the calibration."""
         return set(self.depends_on) - {"calibrator", "data"}
+
+
+def _whole(known: Mapping[str, Evidence], fields: Mapping[str, Verdict]) -> Evidence:
+    return jointly(known[""], [verdict.confidence for verdict in fields.values()])
 
 
 def _part_in_words(path: str, part: Part, max_error: float) -> str:

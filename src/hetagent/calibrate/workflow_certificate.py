@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from hetagent.calibrate.calibrator import Calibrator
+from hetagent.calibrate.certificate_file import load, save
 from hetagent.errors import CertificateError, StaleCertificate
 from hetagent.fingerprint import digest, is_of_ladder
 
@@ -203,11 +203,7 @@ class WorkflowCertificate:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write it as a JSON file."""
-        target = Path(path)
-        partial = target.with_name(f".{target.name}.partial")
-        partial.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, target)
-        return target
+        return save(path, self.to_dict())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -216,13 +212,7 @@ class WorkflowCertificate:
         Raises:
             CertificateError: It cannot be read, is no certificate of a workflow, or was edited.
         """
-        try:
-            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
-            raise CertificateError(
-                f"{path} cannot be read: {error}.",
-                hint="Check the path, or calibrate the workflow again.",
-            ) from error
+        return cls.from_dict(load(path))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON data."""
