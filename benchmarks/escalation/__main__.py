@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--sets", nargs="+", default=list(SETS))
     found.add_argument("--draws", type=int, default=500)
     found.add_argument("--size", type=int, default=2000, help="labelled answers of a draw")
-    found.add_argument("--fit-share", type=float, default=0.25)
+    found.add_argument("--fit-share", type=float, help="by default hetagent's own")
     found.add_argument("--venvs", type=Path, default=VENVS, help="where nox keeps the peers")
     return found
 

@@ -25,7 +25,13 @@ from benchmarks.escalation.peers.pydecide import Pydecide
 from benchmarks.escalation.peers.tracer_llm import Tracer
 from benchmarks.escalation.pools import Pool
 from benchmarks.report import Report
-from hetagent.calibrate.certifying import certified_threshold, fit_any, split
+from hetagent.calibrate.certifying import (
+    Split,
+    certified_threshold,
+    fit_any,
+    share_to_fit,
+    split,
+)
 from hetagent.calibrate.fitting import Fit
 
 __all__ = ["ALPHAS", "DELTA", "OURS", "compare", "hold"]
@@ -44,7 +50,7 @@ class Job:
     size: int
     draws: range
     venvs: Path
-    fit_share: float
+    fit_share: float | None
 
 
 def compare(
@@ -54,7 +60,7 @@ def compare(
     size: int,
     draws: int,
     venvs: Path,
-    fit_share: float,
+    fit_share: float | None,
     tell: Any = print,
 ) -> None:
     """Measure all rules on all pools, and write a row for each of them and alpha."""
@@ -136,10 +142,20 @@ def _run(job: Job) -> dict[tuple[str, float], list[tuple[float, bool]]]:
 
 
 def _ours(
-    pool: Pool, draw: NDArray[np.int64], seed: int, fit_share: float
+    pool: Pool, draw: NDArray[np.int64], seed: int, fit_share: float | None
 ) -> Iterator[tuple[float, NDArray[np.bool_]]]:
-    """What `hetagent.calibrate.certifying.certify` does, with one fit for all alphas."""
-    rows = split(len(draw), fit_share=fit_share, seed=seed)
+    """What `hetagent.calibrate.certifying.certify` does, with one fit for alphas of one share."""
+    shares: dict[float, list[float]] = {}
+    for alpha in ALPHAS:
+        share = fit_share or share_to_fit(len(draw), max_error=alpha, confidence=1 - DELTA)
+        shares.setdefault(share, []).append(alpha)
+    for share, alphas in shares.items():
+        yield from _certified(pool, draw, split(len(draw), fit_share=share, seed=seed), alphas)
+
+
+def _certified(
+    pool: Pool, draw: NDArray[np.int64], rows: Split, alphas: Sequence[float]
+) -> Iterator[tuple[float, NDArray[np.bool_]]]:
     correct = pool.correct[draw]
     everywhere, fitting = pool.table, pool.table.take(draw[rows[0]])
     if pool.fields:
@@ -155,7 +171,7 @@ def _ours(
     known = population[draw]
     # Of the rows that fit, the scores they were fitted with.
     known[rows[0]] = fitting.scores(fitted.calibrator)
-    for alpha in ALPHAS:
+    for alpha in alphas:
         chosen = certified_threshold(
             known,
             correct,

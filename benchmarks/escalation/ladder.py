@@ -163,12 +163,12 @@ def by_rung(one: Draw, *, max_error: float, doubt: float, seed: int) -> Vector:
     for stage in (0, 1):
         found = None
         if fit.any() and test.any():
-            start = plan(
+            counts = plan(
                 one.scores[fit, stage], 1 - one.risk[fit, stage], n=int(test.sum()),
                 max_error=max_error, confidence=1 - doubt, seed=seed,
-            ).start  # fmt: skip
+            ).counts  # fmt: skip
             found = find_threshold(
-                one.tested[test, stage], ~one.wrong[test, stage], start=start,
+                one.tested[test, stage], ~one.wrong[test, stage], counts=counts,
                 max_error=max_error, confidence=1 - doubt,
             )  # fmt: skip
         thresholds.append(found.threshold if found is not None else np.inf)

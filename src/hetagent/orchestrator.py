@@ -292,7 +292,7 @@ class Orchestrator(Audited):
         max_error: float = 0.05,
         confidence: float = 0.95,
         correct: Correct | None = None,
-        fit_share: float = 0.25,
+        fit_share: float | None = None,
         seed: int = 0,
         ask_llm: bool = False,
         value_of_correct_usd: float | None = None,
@@ -318,6 +318,7 @@ class Orchestrator(Audited):
             correct: Whether an answer is right, given it and its label as JSON data: one bool, or
                 a dict of them by field path. By default they must be equal.
             fit_share: Share of the examples that calibrators are fitted with; the others certify.
+                By default a quarter, or less where labels are short for this ``max_error``.
             seed: Of the split.
             ask_llm: Whether every LLM answers every example too, within the budget. The
                 certificate then knows how likely each is right, and at what price: for policies

@@ -50,10 +50,17 @@ def population(name: str) -> tuple[np.ndarray, np.ndarray]:
         right = random.random(2000) < 0.88
     elif name == "surest are wrong":
         right &= score < 0.97
+    elif name == "up and down":
+        # The error rate among the accepted crosses what is promised many times.
+        place = np.argsort(np.argsort(-score))
+        right = np.where(place // 40 % 2 == 0, place % 7 != 0, place % 25 != 0)
     return score, right
 
 
-@pytest.mark.parametrize("name", ["plain", "ties", "two values", "one value", "surest are wrong"])
+NAMES = ["plain", "ties", "two values", "one value", "surest are wrong", "up and down"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("max_error", [0.05, 0.1])
 def test_the_true_error_exceeds_the_promised_one_in_few_draws(name, max_error):
     score, right = population(name)
@@ -64,7 +71,11 @@ def test_the_true_error_exceeds_the_promised_one_in_few_draws(name, max_error):
     for _ in range(draws):
         tested = random.integers(0, len(score), 400)
         found = find_threshold(
-            score[tested], right[tested], start=chosen.start, max_error=max_error, confidence=0.9
+            score[tested],
+            right[tested],
+            counts=chosen.counts,
+            max_error=max_error,
+            confidence=0.9,
         )
         if found is not None:
             accepted = score >= found.threshold
@@ -76,44 +87,64 @@ def test_the_true_error_exceeds_the_promised_one_in_few_draws(name, max_error):
 def test_the_promise_is_not_kept_by_refusing_everything():
     score, right = population("plain")
     rows = np.random.default_rng(3).integers(0, len(score), 1000)
-    start = float(np.quantile(score, 0.8))
-    found = find_threshold(score[rows], right[rows], start=start, max_error=0.1, confidence=0.9)
+    chosen = plan(score, score, n=1000, max_error=0.1, confidence=0.9)
+    found = find_threshold(
+        score[rows], right[rows], counts=chosen.counts, max_error=0.1, confidence=0.9
+    )
     assert found is not None
     assert found.coverage > 0.25
 
 
 @given(
     st.lists(st.tuples(st.sampled_from([0.1, 0.4, 0.7, 0.9]), st.booleans()), min_size=1),
-    st.sampled_from([0.0, 0.4, 0.8, 0.95]),
+    st.sets(st.integers(1, 12)).map(sorted),
 )
 @settings(max_examples=200)
-def test_what_is_found_is_what_the_sequence_says(pairs, start):
+def test_what_is_found_is_what_the_sequence_says(pairs, counts):
     score, right = map(np.array, zip(*pairs, strict=True))
     level, rate = 0.4, 0.3
     expected = None
-    # One threshold after the other, as the sequence is defined; the grid has all distinct sets.
-    for t in sorted({start, *(s for s in [0.0, 0.1, 0.4, 0.7, 0.9] if s <= start)}, reverse=True):
-        accepted = score >= t
+    for count in (one for one in counts if one <= len(score)):
+        accepted = score >= np.sort(score)[-count]  # with all that tie
         errors, n = int((~right[accepted]).sum()), int(accepted.sum())
-        if n == 0 or exact_tail(errors, n, rate) > level:
+        if exact_tail(errors, n, rate) > level:
             break
         expected = (n, errors)
-    found = find_threshold(score, right, start=start, max_error=rate, confidence=1 - level)
+    found = find_threshold(score, right, counts=counts, max_error=rate, confidence=1 - level)
     assert (None if found is None else (found.accepted, found.errors)) == expected
     if found is not None:
         assert (score >= found.threshold).sum() == found.accepted
 
 
+@pytest.mark.parametrize("rate", [0.02, 0.1])
+def test_a_plan_skips_counts_that_only_ask_for_more(rate):
+    score = np.linspace(1, 0, 300)
+    planned = plan(score, 1 - 0.3 * (1 - score) ** 2, n=1000, max_error=rate, confidence=0.95)
+    counts = planned.counts
+    allowed = allowed_errors(np.arange(1001), rate=rate, level=0.05)
+    dense = counts[np.nonzero(np.diff(counts) == 1)[0][0]]
+    assert (np.diff(counts) > 0).all()
+    assert counts[-1] == 1000
+    assert (allowed[counts[counts <= dense]] > allowed[counts[counts <= dense] - 1]).all()
+    assert len(counts) < 1000 - counts[0]
+
+
+def test_there_is_no_plan_where_no_test_can_pass():
+    assert len(plan([0.5] * 9, [0.9] * 9, n=58, max_error=0.05, confidence=0.95).counts) == 0
+    assert len(plan([0.5] * 9, [0.9] * 9, n=59, max_error=0.05, confidence=0.95).counts) == 1
+    assert find_threshold([0.5], [True], counts=[], max_error=0.1, confidence=0.9) is None
+
+
 def test_the_threshold_lies_between_scores():
     score = np.linspace(1, 0, 101)
     right = score > 0.35
-    found = find_threshold(score, right, start=0.5, max_error=0.1, confidence=0.95)
+    found = find_threshold(score, right, counts=range(50, 102), max_error=0.1, confidence=0.95)
     assert found is not None
     assert found.threshold not in score
     below, above = max(score[score < found.threshold]), min(score[score > found.threshold])
     assert found.threshold == pytest.approx((below + above) / 2)
     everything = find_threshold(
-        score, np.ones(101, bool), start=0.5, max_error=0.1, confidence=0.95
+        score, np.ones(101, bool), counts=range(50, 102), max_error=0.1, confidence=0.95
     )
     assert everything is not None
     assert everything.threshold == -math.inf
@@ -143,4 +174,4 @@ def test_where_no_number_of_labels_would_do():
 
 def test_shapes_are_checked():
     with pytest.raises(InputError):
-        find_threshold([0.5], [True, False], start=0.5, max_error=0.1, confidence=0.9)
+        find_threshold([0.5], [True, False], counts=[1], max_error=0.1, confidence=0.9)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from hetagent.calibrate.certificate import Certificate, Part
-from hetagent.calibrate.certifying import Split, certify, split
+from hetagent.calibrate.certifying import Split, certify, share_to_fit, split
 from hetagent.calibrate.correctness import Correct, is_partial, judge, label_of
 from hetagent.calibrate.evidence_table import EvidenceTable
 from hetagent.calibrate.fitting import require_installed
@@ -61,7 +61,7 @@ def calibrate(
     max_error: float = 0.05,
     confidence: float = 0.95,
     correct: Correct | None = None,
-    fit_share: float = 0.25,
+    fit_share: float | None = None,
     seed: int = 0,
     llms: Sequence[Model] = (),
     value_of_correct_usd: float | None = None,
@@ -72,7 +72,9 @@ def calibrate(
     With ``llms`` these are asked too, and ``run`` runs under `AskAll`.
     """
     require_installed()
-    _check_levels(max_error=max_error, confidence=confidence, fit_share=fit_share)
+    _check_levels(max_error=max_error, confidence=confidence)
+    if fit_share is not None:
+        _check_levels(fit_share=fit_share)
     _check_value(value_of_correct_usd, usd_per_second, llms)
     rows, labels = parsed(skill, examples)
     outcomes = run(skill, rows)
@@ -114,7 +116,7 @@ def certificate_of(
     depends_on: Mapping[str, str],
     max_error: float,
     confidence: float,
-    fit_share: float = 0.25,
+    fit_share: float | None = None,
     seed: int = 0,
     pairs: Sequence[Pair] | None = None,
     models: Sequence[str] = (),
@@ -130,7 +132,8 @@ def certificate_of(
         depends_on: What the certificate is bound to.
         max_error: The error rate to keep, α.
         confidence: With which to keep it, 1 - δ.
-        fit_share: Share of the examples that calibrators are fitted with.
+        fit_share: Share of the examples that calibrators are fitted with; by default as
+            `hetagent.calibrate.certifying.share_to_fit` says.
         seed: Of the split.
         pairs: What the LLMs made of the same examples, in the same order; ``None`` where they
             were not asked.
@@ -157,6 +160,8 @@ def certificate_of(
             hint=f"At least {_LEAST} are needed to calibrate at all; to certify 5% at 95% takes "
             "at least 59 that are all right.",
         )
+    if fit_share is None:
+        fit_share = share_to_fit(len(usable), max_error=max_error, confidence=confidence)
     fitting, testing = split(len(usable), fit_share=fit_share, seed=seed)
     parts: dict[str, Part] = {}
     # Calibrated confidences of the fields of each answer, which its whole value builds on.

@@ -23,12 +23,24 @@ from hetagent.calibrate.measures import (
 from hetagent.calibrate.thresholds import Found, find_threshold, plan, shortfall
 from hetagent.errors import InputError
 
-__all__ = ["Split", "certified_threshold", "certify", "fit_any", "split"]
+__all__ = ["Split", "certified_threshold", "certify", "fit_any", "share_to_fit", "split"]
 
 _POINTS = 200
+# Labels that fit well enough where they are short.
+_TO_FIT = 250
 
 Split = tuple[Any, Any]
 """Rows that the calibrators are fitted with, and rows that certify; no row is in both."""
+
+
+def share_to_fit(n: int, *, max_error: float, confidence: float) -> float:
+    """Share of n labelled answers to fit with: a quarter, or less where labels are short.
+
+    They are short where it takes more than one of twenty, all right, for a test to pass at all. The
+    fewest are then better spent on tests, but for what a calibrator needs.
+    """
+    least = math.log1p(-confidence) / math.log1p(-max_error)
+    return 0.25 if least <= n / 20 else max(0.15, min(0.25, _TO_FIT / n))
 
 
 def split(n: int, *, fit_share: float, seed: int) -> Split:
@@ -147,17 +159,9 @@ def certified_threshold(
         seed: Of the simulations.
     """
     fitting, testing = rows
-    start = plan(
-        scores[fitting],
-        held_out,
-        n=len(testing),
-        max_error=max_error,
-        confidence=confidence,
-        seed=seed,
-    ).start
-    return find_threshold(
-        scores[testing], correct[testing], start=start, max_error=max_error, confidence=confidence
-    )
+    levels = {"max_error": max_error, "confidence": confidence}
+    counts = plan(scores[fitting], held_out, n=len(testing), seed=seed, **levels).counts
+    return find_threshold(scores[testing], correct[testing], counts=counts, **levels)
 
 
 def fit_any(table: EvidenceTable, correct: Any, *, seed: int = 0) -> Fit:

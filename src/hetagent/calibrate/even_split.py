@@ -60,10 +60,10 @@ def evenly(forest: Forest, fits: Fits, *, rows: Split, levels: Levels, seed: int
         known, new = fitting.of_skill(number), testing.of_skill(number)
         if name not in fits.calibrators or not new.any():
             continue
-        start = plan(
+        counts = plan(
             seen.scores[known], 1 - fits.wrong[known], n=int(new.sum()), seed=seed, **kept
-        ).start
-        found = find_threshold(fresh.scores[new], testing.agrees[new], start=start, **kept)
+        ).counts
+        found = find_threshold(fresh.scores[new], testing.agrees[new], counts=counts, **kept)
         if found is not None:
             thresholds[number] = found.threshold
     return thresholds

@@ -1,19 +1,24 @@
 """Thresholds that provably keep an error rate: Learn-then-Test with fixed-sequence testing.
 
 For a threshold t let R(t) be the true error rate among the answers whose score is at least t, and
-call t *bad* where R(t) > α. Given how many of the n labelled answers reach t, the number of errors
-among them is binomial with the rate R(t), whatever the distribution of scores is. So the exact
-binomial test rejects "t is bad", where t is bad, with a probability of at most δ.
+call t *bad* where R(t) > α. The n labelled answers are put in the order of their scores, the surest
+first, and tested in steps: the surest c₁ of them, then the surest c₂ > c₁, and so on, each with the
+exact binomial test at the level δ, until one does not reject R > α (Angelopoulos et al., "Learn
+then Test", arXiv 2110.01052, Section 3). The threshold then lies right below the last step that
+passed, and it is bad with a probability of at most δ. Equal scores are accepted together: a step
+that would part them takes all of them.
 
-All thresholds are tested in a fixed order: from a first one downwards, each at the level δ, until
-one is not rejected (Angelopoulos et al., "Learn then Test", arXiv 2110.01052, Section 3). Whatever
-is accepted then is bad with a probability of at most δ: that needs the first bad threshold on the
-way to be rejected. The sequence has all real numbers in it, so that equal scores are accepted
-together, and the threshold may lie anywhere above the next lower score.
+The steps are counts, chosen without the labels. Why counts do as well as fixed thresholds: at an
+end of a run of bad thresholds R is α, and so is the error rate between any two such ends. Given how
+many answers lie between them, which alone decides which step is the first with a bad threshold,
+the c answers of that step have at least as many errors as c tosses with the rate α: those above the
+run of bad thresholds have this rate, and those within it a higher one. So this step passes with a
+probability of at most δ. (A tie that contains such an end counts as answers in random order.)
 
-The sequence must not depend on the labels it is tested with. `plan` therefore chooses where it
-starts from other answers, by simulating the whole procedure: too high, and there are too few
-answers for one error to be forgiven; too low, and the first test fails.
+Between two counts at which one more error is allowed, a test asks for more than the one before it.
+So `plan` takes only these counts where errors are few, and every count from where it expects the
+end. It simulates the procedure on other answers: the first step must have answers enough for some
+errors to be forgiven, and few enough to pass.
 """
 
 from __future__ import annotations
@@ -23,9 +28,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hetagent.calibrate.bounds import allowed_errors, p_value, upper_bound
-from hetagent.calibrate.measures import Floats
 from hetagent.errors import InputError
 
 __all__ = [
@@ -38,21 +43,25 @@ __all__ = [
     "shortfall",
 ]
 
+Ints = NDArray[np.int64]
+
 _RUNS = 200
 _ENOUGH = 0.8
-_ABOUT = 0.95
+# How many beginnings are tried.
+_FIRSTS = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where the sequence of tests starts.
+    """The sequence of tests.
 
     Attributes:
-        start: The first threshold.
+        counts: How many of the surest answers each test takes, rising; of shape (k,). Empty where
+            there are too few answers for any test to pass.
         coverage: Share of all answers that is expected to be accepted in the end.
     """
 
-    start: float
+    counts: Ints
     coverage: float
 
 
@@ -102,11 +111,12 @@ class Shortfall:
 def plan(
     scores: Any, probabilities: Any, *, n: int, max_error: float, confidence: float, seed: int = 0
 ) -> Plan:
-    """Choose where to start, from answers that are not tested with.
+    """Choose the steps, from answers that are not tested with.
 
-    Labels are drawn many times from the probabilities, and the start is among those whose sequence
-    ends lowest on average. Each draw scales the odds of an error at random, by as much as the
-    number of errors to be expected leaves open.
+    Labels are drawn many times from the probabilities; of the sequences that begin at one count
+    that allows a further error, go on through these counts, and take every count from one of them
+    on, that one is taken which accepts most on average. Each draw scales the odds of an error at
+    random, by as much as the number of errors to be expected leaves open.
 
     Args:
         scores: Of answers that do not take part in the tests; of shape (m,).
@@ -116,41 +126,38 @@ def plan(
         confidence: With which to keep it, 1 - δ.
         seed: Of the draws.
     """
-    scores = np.asarray(scores, dtype=float)
-    order = np.argsort(-scores, kind="stable")
-    falling, wrong = scores[order], 1 - np.asarray(probabilities, dtype=float)[order]
-    # The m answers stand for n: the k-th most confident of n is at this place among m.
-    places = ((np.arange(n) + 0.5) * len(falling) / n).astype(int)
-    rate = np.clip(wrong[places], 1e-6, 1 - 1e-6)
-    random = np.random.default_rng(seed)
-    spread = 1 / math.sqrt(1 + min(wrong.sum(), (1 - wrong).sum()))
-    odds = rate / (1 - rate) * np.exp(random.normal(0, spread, (_RUNS, 1)))
-    errors = np.cumsum(random.random((_RUNS, n)) < odds / (1 + odds), axis=1)
-    counts = np.arange(1, n + 1)
-    passed = errors <= allowed_errors(counts, rate=max_error, level=1 - confidence)
-    gained = np.where(passed, _last_passed(passed) + 1, 0)
-    # A threshold that m answers place has another place among n.
-    share = counts / n
-    deviation = np.sqrt(n * share * (1 - share) * (1 + n / len(falling)))
-    landed = np.arange(n) + random.normal(0, 1, (_RUNS, 1)) * deviation
-    places_landed = np.clip(np.rint(landed), 0, n - 1).astype(int)
-    reached = np.take_along_axis(gained, places_landed, axis=1).mean(axis=0) / n
-    # Of all that is about as good the middle: the best by a hair may be the highest, where one
-    # error that the probabilities did not tell of ends the sequence at once.
-    good = np.nonzero(reached >= _ABOUT * reached.max())[0]
-    middle = int(good[len(good) // 2])
-    return Plan(float(falling[places[middle]]), float(reached[middle]))
+    allowed = allowed_errors(np.arange(1, n + 1), rate=max_error, level=1 - confidence)
+    # Indices of the counts from which on one more error is allowed; the count is one more.
+    rises = np.nonzero(np.diff(allowed, prepend=-1) > 0)[0]
+    if not len(rises):
+        return Plan(np.empty(0, dtype=int), 0.0)
+    errors = _simulated(scores, probabilities, n=n, seed=seed)
+    passed = errors <= allowed
+    # With every count tested from the one after a rise on, how many are accepted in the end.
+    onwards = _last_passed(passed)[:, np.minimum(rises + 1, n - 1)] + 1
+    onwards = np.where(rises + 1 < n, onwards, 0)
+    firsts = np.unique(np.linspace(0, len(rises) - 1, min(len(rises), _FIRSTS)).astype(int))
+    best = (-1.0, 0, 0)
+    for first in firsts:
+        alive = np.logical_and.accumulate(passed[:, rises[first:]], axis=1)
+        reached = np.maximum.accumulate(np.where(alive, rises[first:] + 1, 0), axis=1)
+        ends = np.where(alive, np.maximum(onwards[:, first:], reached), reached).mean(axis=0)
+        last = int(ends.argmax())
+        best = max(best, (float(ends[last]), int(first), int(first) + last))
+    accepted, first, last = best
+    steps = rises[first : last + 1] + 1
+    return Plan(np.concatenate([steps, np.arange(steps[-1] + 1, n + 1)]), accepted / n)
 
 
 def find_threshold(
-    scores: Any, correct: Any, *, start: float, max_error: float, confidence: float
+    scores: Any, correct: Any, *, counts: Any, max_error: float, confidence: float
 ) -> Found | None:
-    """Test thresholds from a start downwards, and return the last that passed.
+    """Test the surest answers, more and more of them, and return the last threshold that passed.
 
     Args:
         scores: Of labelled answers, of shape (n,).
         correct: Whether each is right; booleans of shape (n,).
-        start: The first threshold, chosen without these labels.
+        counts: How many each test takes, rising; chosen without these labels.
         max_error: The error rate to keep among accepted answers, α.
         confidence: With which to keep it, 1 - δ.
 
@@ -169,22 +176,20 @@ def find_threshold(
     order = np.argsort(-s, kind="stable")
     s, errors = s[order], np.cumsum(~y[order])
     # Only where the next score is lower may a threshold part them.
-    ends = np.nonzero(np.append(s[1:] != s[:-1], True))[0]
-    # The tests from the start on: at the start itself, then after each further distinct score.
-    above = int(np.searchsorted(-s, -start, side="right"))
-    ends = ends[ends >= above - 1]
-    if above == 0 or not len(ends):
+    ends = np.nonzero(np.append(s[1:] != s[:-1], True))[0] + 1
+    steps = np.asarray(counts, dtype=int)
+    steps = np.unique(ends[np.searchsorted(ends, steps[steps <= len(s)])])
+    if not len(steps):
         return None
-    p = p_value(errors[ends], ends + 1, max_error)
+    p = p_value(errors[steps - 1], steps, max_error)
     failed = np.nonzero(p > 1 - confidence)[0]
-    passed = int(failed[0]) if len(failed) else len(ends)
+    passed = int(failed[0]) if len(failed) else len(steps)
     if passed == 0:
         return None
-    last = int(ends[passed - 1])
-    # Halfway to the next score: every threshold between the two has passed with the same counts,
-    # and the last digits of a score must not decide.
-    below = float(s[last] + s[last + 1]) / 2 if last + 1 < len(s) else -math.inf
-    accepted, wrong = last + 1, int(errors[last])
+    accepted = int(steps[passed - 1])
+    # Halfway to the next score: the last digits of a score must not decide.
+    below = float(s[accepted - 1] + s[accepted]) / 2 if accepted < len(s) else -math.inf
+    wrong = int(errors[accepted - 1])
     return Found(
         threshold=below,
         n=len(s),
@@ -255,9 +260,22 @@ def _passes(n: int, rate: float, max_error: float, confidence: float) -> bool:
     return allowed >= 0 and float(p_value(allowed, n, rate)) >= _ENOUGH
 
 
-def _last_passed(passed: Any) -> Floats:
+def _simulated(scores: Any, probabilities: Any, *, n: int, seed: int) -> Any:
+    """Errors among the surest 1, 2, …, n answers; of shape (runs, n)."""
+    order = np.argsort(-np.asarray(scores, dtype=float), kind="stable")
+    wrong = 1 - np.asarray(probabilities, dtype=float)[order]
+    # The m answers stand for n: the k-th most confident of n is at this place among m.
+    places = ((np.arange(n) + 0.5) * len(wrong) / n).astype(int)
+    rate = np.clip(wrong[places], 1e-6, 1 - 1e-6)
+    random = np.random.default_rng(seed)
+    spread = 1 / math.sqrt(1 + min(wrong.sum(), (1 - wrong).sum()))
+    odds = rate / (1 - rate) * np.exp(random.normal(0, spread, (_RUNS, 1)))
+    return np.cumsum(random.random((_RUNS, n)) < odds / (1 + odds), axis=1)
+
+
+def _last_passed(passed: Any) -> Ints:
     """For each place of each row, the last place of the unbroken run of passes from there on."""
     width = passed.shape[1]
     failures = np.where(passed, width, np.arange(width))
-    ahead: Floats = np.minimum.accumulate(failures[:, ::-1], axis=1)[:, ::-1] - 1
+    ahead: Ints = np.minimum.accumulate(failures[:, ::-1], axis=1)[:, ::-1] - 1
     return ahead

@@ -198,20 +198,16 @@ def _weighed(
     fitting, testing = (part[_kept(drafts, gains, part)] for part in rows)
     found = None
     if len(fitting) and len(testing):
-        start = plan(
+        levels = {"max_error": max_error, "confidence": confidence}
+        counts = plan(
             drafts.scores[fitting],
             drafts.confidence[fitting],
             n=len(testing),
-            max_error=max_error,
-            confidence=confidence,
             seed=seed,
-        ).start
+            **levels,
+        ).counts
         found = find_threshold(
-            drafts.scores[testing],
-            drafts.correct[testing],
-            start=start,
-            max_error=max_error,
-            confidence=confidence,
+            drafts.scores[testing], drafts.correct[testing], counts=counts, **levels
         )
     tested = None
     if found is not None:

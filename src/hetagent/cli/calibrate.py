@@ -46,8 +46,12 @@ def calibrate(
         Path | None, typer.Option("--out", help="Write the certificate to this .json file.")
     ] = None,
     fit_share: Annotated[
-        float, typer.Option("--fit-share", help="Share of the examples that fits; others certify.")
-    ] = 0.25,
+        float | None,
+        typer.Option(
+            "--fit-share",
+            help="Share of the examples that fits; others certify. [a quarter or less]",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the split.")] = 0,
     correct: Annotated[
         str | None,
