@@ -3,9 +3,10 @@
     python -m benchmarks.escalation --json escalation.json --venvs .nox
 
 Parts: `calibration` (confidence before and after), `certificates` (error and coverage of each rule
-over draws of labelled answers; wants `nox -s peers`), `drift` (false alarms and delays of the
-monitor), `workflow` and `ladder` where they are named. The answers are in
-``benchmarks/escalation/pairs``; no model runs. Takes about an hour on two cores.
+over draws of labelled answers; wants `nox -s peers`), `routing` (which calls are worth an LLM) and
+`drift` (false alarms and delays of the monitor). `benchmarks.escalation.workflow` and `ladder` are
+commands of their own. The answers are in ``benchmarks/escalation/pairs``; no model runs. Takes
+about an hour on two cores.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.escalation import calibration, certificates, drift
+from benchmarks.escalation import calibration, certificates, drift, routing
 from benchmarks.escalation.peers.worker import VENVS
 from benchmarks.escalation.pools import pools
 from benchmarks.report import Report, arguments, main
 
-PARTS = ("calibration", "certificates", "drift")
+PARTS = ("calibration", "certificates", "routing", "drift")
 SETS = ("clinc150-smollm2-tuned", "restaurants8k-qwen1.5b")
 
 
@@ -35,13 +36,15 @@ def measure(report: Report, options: argparse.Namespace) -> None:
             venvs=options.venvs,
             fit_share=options.fit_share,
         )
-        certificates.hold(report)
+        certificates.hold(report, draws=options.draws)
+    if "routing" in options.parts:
+        routing.measure(report)
     if "drift" in options.parts:
         drift.measure(report)
 
 
 def parser() -> argparse.ArgumentParser:
-    found = arguments("Escalation: calibration, certificates, drift.")
+    found = arguments("Escalation: calibration, certificates, routing, drift.")
     found.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     found.add_argument("--sets", nargs="+", default=list(SETS))
     found.add_argument("--draws", type=int, default=500)

@@ -9,6 +9,7 @@ accepted exceeds alpha, and the mean share accepted.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -88,8 +89,12 @@ def compare(
             tell(f"{pool.name}: {draws} draws of {size}")
 
 
-def hold(report: Report, *, delta: float = DELTA) -> None:
-    """The targets: the promise is kept, and among those that keep it hetagent accepts the most."""
+def hold(report: Report, *, draws: int, delta: float = DELTA) -> None:
+    """The targets: the promise is kept, and among those that keep it hetagent accepts the most.
+
+    Rules that keep it in every cell are compared with, and are given two standard errors of the
+    draws. A second comparison is with those that happen to keep it in the cell.
+    """
     cells: dict[tuple[str, float], dict[str, dict[str, Any]]] = {}
     for row in report.rows:
         if "rule" in row:
@@ -97,27 +102,31 @@ def hold(report: Report, *, delta: float = DELTA) -> None:
     certifiable = [key for key, rows in cells.items() if rows[OURS]["oracle"] > 0]
     share = len(certifiable) / len(cells)
     report.target("cells the oracle certifies", value=share, target=">= 0.5", holds=share >= 0.5)
+    most = delta + 2 * math.sqrt(delta * (1 - delta) / draws)
+    rules = {name for rows in cells.values() for name in rows} - {OURS}
+    keeping = {
+        name for name in rules if all(rows[name]["violations"] <= most for rows in cells.values())
+    }
     for (pool, alpha), rows in cells.items():
+        cell = f"{pool}, alpha {alpha}"
         broken = rows[OURS]["violations"]
         report.target(
-            f"{pool}, alpha {alpha}: draws in which the error exceeds alpha",
+            f"{cell}: draws in which the error exceeds alpha",
             value=broken,
             target=f"<= {delta}",
             holds=broken <= delta,
         )
-        others = {
-            name: row["coverage"]
-            for name, row in rows.items()
-            if name != OURS and row["violations"] <= delta
-        }
-        name = max(others, key=lambda one: others[one])
-        ahead = rows[OURS]["coverage"] - others[name]
-        report.target(
-            f"{pool}, alpha {alpha}: coverage less that of {name}",
-            value=ahead,
-            target=">= 0",
-            holds=ahead >= 0,
-        )
+        here = {name for name in rules if rows[name]["violations"] <= delta}
+        for names, which in ((keeping, "every cell"), (here - keeping, "this cell alone")):
+            _ahead(report, rows, names, f"{cell}: coverage less that of {{}}, kept in {which}")
+
+
+def _ahead(report: Report, rows: dict[str, dict[str, Any]], others: set[str], what: str) -> None:
+    if not others:
+        return
+    best = max(others, key=lambda name: rows[name]["coverage"])
+    ahead = rows[OURS]["coverage"] - rows[best]["coverage"]
+    report.target(what.format(best), value=ahead, target=">= 0", holds=ahead >= 0)
 
 
 def _run(job: Job) -> dict[tuple[str, float], list[tuple[float, bool]]]:
