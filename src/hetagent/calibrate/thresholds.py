@@ -47,8 +47,9 @@ Ints = NDArray[np.int64]
 
 _RUNS = 200
 _ENOUGH = 0.8
-# How many beginnings are tried.
+# How many beginnings are tried, and how much more a later one must accept.
 _FIRSTS = 24
+_WORTH = 1.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +138,15 @@ def plan(
     onwards = _last_passed(passed)[:, np.minimum(rises + 1, n - 1)] + 1
     onwards = np.where(rises + 1 < n, onwards, 0)
     firsts = np.unique(np.linspace(0, len(rises) - 1, min(len(rises), _FIRSTS)).astype(int))
-    best = (-1.0, 0, 0)
+    best = (0.0, 0, 0)
     for first in firsts:
         alive = np.logical_and.accumulate(passed[:, rises[first:]], axis=1)
         reached = np.maximum.accumulate(np.where(alive, rises[first:] + 1, 0), axis=1)
         ends = np.where(alive, np.maximum(onwards[:, first:], reached), reached).mean(axis=0)
         last = int(ends.argmax())
-        best = max(best, (float(ends[last]), int(first), int(first) + last))
+        # A later beginning must be worth it: with one error more than was foreseen, all ends there.
+        if ends[last] > best[0] * _WORTH:
+            best = (float(ends[last]), int(first), int(first) + last)
     accepted, first, last = best
     steps = rises[first : last + 1] + 1
     return Plan(np.concatenate([steps, np.arange(steps[-1] + 1, n + 1)]), accepted / n)
