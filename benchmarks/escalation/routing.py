@@ -50,18 +50,28 @@ class Outcomes:
 
 
 def measure(report: Report) -> None:
-    """A row for each router, and the target."""
+    """A row for each router on all calls, and on those that typed-gguf judged; and the target."""
     lines = load(ANSWERS)
     outcomes = Outcomes(
         np.array([bool(line["correct"]) for line in lines]),
         np.array([bool(line["gpt4"]) for line in lines]),
     )
-    scores = ours(lines, outcomes) | simple(lines) | others(lines)
+    everywhere = ours(lines, outcomes) | simple(lines) | cascadeflow(lines)
+    judged = typed_gguf(lines)
+    known = np.nonzero(~np.isnan(judged["typed-gguf: confidence"]))[0]
+    if len(known) < len(lines):
+        _compare(report, outcomes, everywhere)
+    some = {name: score[known] for name, score in (everywhere | judged).items()}
+    _compare(report, outcomes.take(known), some)
+
+
+def _compare(report: Report, outcomes: Outcomes, scores: Mapping[str, Floats]) -> None:
+    n = len(outcomes.weak)
     intervals = _draws(outcomes, scores)
     for name, score in scores.items():
         low, high = np.quantile(intervals[name], [0.025, 0.975])
         report.row(
-            part=f"routing MMLU between the local model and GPT-4 ({len(lines)} calls)",
+            part=f"routing MMLU between the local model and GPT-4 ({n} calls)",
             router=name,
             local_right=float(outcomes.weak.mean()),
             gpt4_right=float(outcomes.strong.mean()),
@@ -76,7 +86,7 @@ def measure(report: Report) -> None:
     ahead = apgr(outcomes, scores[OURS]) - apgr(outcomes, scores[best])
     low, high = np.quantile(intervals[OURS] - intervals[best], [0.025, 0.975])
     report.target(
-        f"MMLU: APGR less that of {best} (95% interval {low:.3f} to {high:.3f})",
+        f"MMLU, {n} calls: APGR less that of {best} (95% interval {low:.3f} to {high:.3f})",
         value=ahead,
         target=f">= {MARGIN}",
         holds=ahead >= MARGIN,
@@ -131,32 +141,36 @@ def simple(lines: list[Line]) -> dict[str, Floats]:
     }
 
 
-def others(lines: list[Line]) -> dict[str, Floats]:
+def cascadeflow(lines: list[Line]) -> dict[str, Floats]:
+    """Its scores of hetagent's answers, by the letter alone and with the option's text."""
+    judged = {key(line): line["cascadeflow"] for line in _kept()}
+    return {
+        f"cascadeflow: {score}, {answer}": np.array(
+            [-float(judged[key(line)][answer][score]) for line in lines]
+        )
+        for answer in ("letter", "option")
+        for score in ("confidence", "quality")
+    }
+
+
+def typed_gguf(lines: list[Line]) -> dict[str, Floats]:
+    """Its confidence on the same weights; NaN where it was not asked."""
+    judged = {key(line): line["typed_gguf"] for line in _kept()}
+    unknown = {"confidence": np.nan, "coverage": np.nan}
+    known = [judged[key(line)] or unknown for line in lines]
+    return {
+        "typed-gguf: confidence": np.array([-one["confidence"] for one in known]),
+        "typed-gguf: mass on labels": np.array([-one["coverage"] for one in known]),
+    }
+
+
+def _kept() -> list[Line]:
     """What `benchmarks.escalation.routers` kept of peers."""
     if not (PAIRS / f"{JUDGED}.jsonl.gz").is_file():
         raise CannotMeasureError(
             f"{PAIRS.name}/{JUDGED}.jsonl.gz is not there; benchmarks.escalation.routers makes it."
         )
-    kept: Mapping[object, Line] = {key(line): line for line in load(JUDGED)}
-    judged = [kept[key(line)] for line in lines]
-
-    def unsure(peer: str, *path: str) -> Floats:
-        values = []
-        for line in judged:
-            found = line[peer]
-            for part in path:
-                found = found[part]
-            values.append(-float(found))
-        return np.array(values)
-
-    return {
-        "typed-gguf: confidence": unsure("typed_gguf", "confidence"),
-        "typed-gguf: mass on labels": unsure("typed_gguf", "coverage"),
-        "cascadeflow: confidence, letter": unsure("cascadeflow", "letter", "confidence"),
-        "cascadeflow: quality, letter": unsure("cascadeflow", "letter", "quality"),
-        "cascadeflow: confidence, option": unsure("cascadeflow", "option", "confidence"),
-        "cascadeflow: quality, option": unsure("cascadeflow", "option", "quality"),
-    }
+    return load(JUDGED)
 
 
 def _draws(outcomes: Outcomes, scores: Mapping[str, Floats]) -> dict[str, Floats]:
