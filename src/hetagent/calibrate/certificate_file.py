@@ -9,17 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from hetagent.errors import CertificateError
+from hetagent.files import write_whole
 
 __all__ = ["load", "save"]
 
 
 def save(path: str | os.PathLike[str], data: Mapping[str, Any]) -> Path:
     """Write JSON data, whole or not at all."""
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.partial")
-    partial.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, target)
-    return target
+    return write_whole(path, json.dumps(data, indent=1) + "\n")
 
 
 def load(path: str | os.PathLike[str]) -> Any:
