@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from hetagent import Answer, Orchestrator, Scripted, Threshold, skill
 from hetagent.confidence import score
 from hetagent.evidence import Evidence, evidence
 from hetagent.models.base import Completion, Token
@@ -81,3 +82,30 @@ def test_margin_and_entropy_stay_within_their_bounds(weights: list[float]):
 
 def _literal(labels: dict[str, float]) -> Any:
     return Literal[tuple(labels)]
+
+
+def test_evidence_tells_how_much_of_the_input_is_digits():
+    answer = Completion("yes", "m", choices={"yes": 0.9, "no": 0.1})
+    kind = OutputType.of(Literal["yes", "no"])
+    asked = evidence(score(answer, kind), asked="table 12?")[""]
+    assert asked.digits == pytest.approx(2 / 9, abs=1e-4)
+    assert evidence(score(answer, kind))[""].digits == 0.0
+
+
+@skill
+def has_time(message: str) -> Literal["yes", "no"]:
+    """Say whether the message names a time."""
+
+
+def test_digits_reach_policies_and_outcomes():
+    seen = []
+
+    class Watching(Threshold):
+        def decide(self, scored):
+            seen.append(scored.evidence[""].digits)
+            return super().decide(scored)
+
+    model = Scripted(lambda request: Answer("yes", choices={"yes": 0.9, "no": 0.1}))
+    outcome = Orchestrator(model, policy=Watching(0.5)).run(has_time, "at 12")
+    assert seen == [outcome.evidence[""].digits]
+    assert seen[0] > 0.1

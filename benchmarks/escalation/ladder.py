@@ -84,7 +84,7 @@ def recorded(folder: Path) -> Population:
     else:
         raise CannotMeasureError(f"{packed.name} is not in {folder}.")
     lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-    known = ("raw", "outside", "margin", "entropy", "least", "tokens")
+    known = ("raw", "outside", "margin", "entropy", "least", "tokens", "digits")
     return Population(
         [
             Evidence(**{name: line[name] for name in known}, answer="ABCD"[line["answer"]])

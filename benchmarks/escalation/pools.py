@@ -53,7 +53,7 @@ class Pool:
 
 def evidence_of(line: Any) -> Evidence:
     """Evidence as a dump keeps it."""
-    names = ("raw", "outside", "margin", "entropy", "least", "tokens")
+    names = ("raw", "outside", "margin", "entropy", "least", "tokens", "digits")
     known = {name: line[name] for name in names}
     return Evidence(**{**known, "outside": known["outside"] or 0.0}, answer=str(line["answer"]))
 

@@ -51,11 +51,13 @@ class Fit:
         held_out: Probability of each answer given by calibrators fitted on the other folds, in
             the order given; of shape (n,).
         losses: Cross-validated log loss by kind, in nats.
+        folds: Rows of each fold; none where nothing was cross-validated.
     """
 
     calibrator: Calibrator
     held_out: Floats
     losses: dict[str, float]
+    folds: tuple[Any, ...] = ()
 
 
 def fit(
@@ -95,7 +97,7 @@ def fit(
         held_out = {name: _cross_fitted(KINDS[name], table, y, folds) for name in names}
         losses = {name: log_loss(p, y) for name, p in held_out.items()}
         chosen = _simplest(held_out, losses, y)
-        return Fit(KINDS[chosen](table, y), held_out[chosen], losses)
+        return Fit(KINDS[chosen](table, y), held_out[chosen], losses, tuple(folds))
 
 
 def _checked(table: EvidenceTable, correct: Any) -> Any:
