@@ -51,9 +51,9 @@ def evidence(score: Score) -> dict[str, Evidence]:
     """Of the whole value, with the path ``""``, and of each field by its path.
 
     Returns:
-        Nothing at all where the model reports no probabilities.
+        Nothing at all where the model reports no probabilities, or something that is no number.
     """
-    if score.confidence is None:
+    if score.confidence is None or math.isnan(score.confidence):
         return {}
     if score.choices is not None:
         margin, entropy = _spread(score.choices.values())
