@@ -9,7 +9,7 @@ import numpy as np
 
 from hetagent.calibrate.calibrator import Calibrator
 from hetagent.calibrate.certificate import Curves, Part, Quality
-from hetagent.calibrate.evidence_table import EvidenceTable
+from hetagent.calibrate.evidence_table import EvidenceTable, probabilities_of
 from hetagent.calibrate.fitting import Fit, fit
 from hetagent.calibrate.measures import (
     Floats,
@@ -119,11 +119,10 @@ def certify(
         max_error=max_error,
         confidence=confidence,
     )
-    tested = table.take(testing)
-    before = _raw(tested) if raw is None else raw[testing]
-    calibrated = tested.probabilities(calibrator)
-    every = table.probabilities(calibrator)
+    before = (_raw(table) if raw is None else raw)[testing]
+    every = probabilities_of(scores, calibrator)
     every[fitting] = fitted.held_out
+    calibrated = every[testing]
     part = Part(
         calibrator=calibrator,
         **_proved(found, len(testing)),

@@ -12,7 +12,7 @@ from hetagent.calibrate.calibrator import DIGITS, EDGE, FEATURES, Calibrator, fe
 from hetagent.calibrate.measures import Floats
 from hetagent.evidence import Evidence
 
-__all__ = ["EvidenceTable"]
+__all__ = ["EvidenceTable", "probabilities_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,4 +74,9 @@ class EvidenceTable:
 
     def probabilities(self, calibrator: Calibrator) -> Floats:
         """`Calibrator.probability` of each answer, of shape (n,)."""
-        return np.interp(self.scores(calibrator), calibrator.scores, calibrator.probabilities)
+        return probabilities_of(self.scores(calibrator), calibrator)
+
+
+def probabilities_of(scores: Floats, calibrator: Calibrator) -> Floats:
+    """`Calibrator.of_score` of each score, of shape (n,)."""
+    return np.interp(scores, calibrator.scores, calibrator.probabilities)
