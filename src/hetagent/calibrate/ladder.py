@@ -203,7 +203,7 @@ def find_vector(
     """Test vectors one after the other, and return the last that passed.
 
     Args:
-        scores: As in `hetagent.calibrate.ladder_path.path`, of n examples that the path was not chosen with.
+        scores: As in `plan_start`, of n examples that the path was not chosen with.
         wrong: Which answers are wrong; booleans of shape (n, k).
         vectors: The sequence.
         prices: Of the k LLMs.
