@@ -29,6 +29,11 @@ def test_of_a_choice():
     assert found.least is None
 
 
+def test_a_probability_that_is_no_number_is_no_evidence():
+    answer = Completion("b", "m", choices={"a": math.nan, "b": math.nan})
+    assert evidence(score(answer, OutputType.of(Literal["a", "b"]))) == {}
+
+
 def test_of_a_choice_between_true_and_false():
     answer = Completion("true", "m", choices={"true": 0.75, "false": 0.25})
     assert evidence(score(answer, OutputType.of(bool)))[""].answer == "true"

@@ -117,16 +117,16 @@ def ours(lines: list[Line], outcomes: Outcomes) -> dict[str, Floats]:
     """By what the calibrators say of calls they have not seen."""
     table = EvidenceTable.of([evidence_of(line) for line in lines])
     weak = _held_out(table, outcomes.weak)
-    strong = _held_out(table, outcomes.strong)
+    strong = _held_out(table, outcomes.strong, of_input=True)
     return {"hetagent: confidence": 1 - weak, OURS: strong - weak}
 
 
-def _held_out(table: EvidenceTable, right: NDArray[np.bool_]) -> Floats:
+def _held_out(table: EvidenceTable, right: NDArray[np.bool_], *, of_input: bool = False) -> Floats:
     fold = np.random.default_rng(SEED).permutation(len(right)) % FOLDS
     found = np.empty(len(right))
     for number in range(FOLDS):
         seen, unseen = np.nonzero(fold != number)[0], np.nonzero(fold == number)[0]
-        calibrator = fit_any(table.take(seen), right[seen]).calibrator
+        calibrator = fit_any(table.take(seen), right[seen], of_input=of_input).calibrator
         found[unseen] = table.take(unseen).probabilities(calibrator)
     return found
 

@@ -59,9 +59,9 @@ def evidence(score: Score, *, asked: str = "") -> dict[str, Evidence]:
         asked: The input, of which only the share of digits is taken.
 
     Returns:
-        Nothing at all where the model reports no probabilities.
+        Nothing at all where the model reports no probabilities, or something that is no number.
     """
-    if score.confidence is None:
+    if score.confidence is None or math.isnan(score.confidence):
         return {}
     digits = round(sum(map(str.isdigit, asked)) / len(asked), 4) if asked else 0.0
     if score.choices is not None:

@@ -18,7 +18,7 @@ from typing import Any, Self
 from hetagent.errors import CertificateError
 from hetagent.evidence import Evidence
 
-__all__ = ["DIGITS", "EDGE", "FEATURES", "Calibrator", "features"]
+__all__ = ["DIGITS", "EDGE", "FEATURES", "OF_INPUT", "Calibrator", "features"]
 
 EDGE = 1e-7
 """How close to 0 and 1 features come, where log-odds end."""
@@ -32,6 +32,9 @@ FEATURES = (
     "agrees", "before", "seconded",
 )  # fmt: skip
 """What a calibrator may weigh, in order; see `features`."""
+
+OF_INPUT = ("digits",)
+"""Those of them that are known before there is an answer."""
 
 
 def features(evidence: Evidence) -> dict[str, float]:

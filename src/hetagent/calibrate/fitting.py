@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hetagent.calibrate.calibrator import FEATURES, Calibrator
+from hetagent.calibrate.calibrator import FEATURES, OF_INPUT, Calibrator
 from hetagent.calibrate.evidence_table import EvidenceTable
 from hetagent.calibrate.measures import Floats, log_loss
 from hetagent.errors import InputError, MissingExtraError
@@ -65,6 +65,7 @@ def fit(
     correct: Any,
     *,
     kinds: Sequence[str] | None = None,
+    of_input: bool = False,
     seed: int = 0,
 ) -> Fit:
     """Fit every kind, and choose the one whose predictions of unseen answers are best.
@@ -76,6 +77,9 @@ def fit(
         table: Evidence of n answers.
         correct: Whether each was right; booleans of shape (n,).
         kinds: Names to choose among; all of `KINDS` by default.
+        of_input: Whether to weigh what is known of the input too. It tells how hard a call is for
+            another model. For a model's own answer its own evidence tells more, and the rest is
+            one more thing to fit.
         seed: Of the folds.
 
     Raises:
@@ -84,6 +88,7 @@ def fit(
         MissingExtraError: scikit-learn is not installed.
     """
     y = _checked(table, correct)
+    table = table if of_input else table.without(OF_INPUT)
     names = list(KINDS) if kinds is None else list(kinds)
     unknown = set(names) - set(KINDS)
     if unknown:
