@@ -71,12 +71,14 @@ def fit(
     """Fit every kind, and choose the one whose predictions of unseen answers are best.
 
     A kind is judged by its log loss over the folds of a cross-validation. Among kinds that are
-    about as good (within half a standard error of the best) the simplest is taken.
+    about as good (within half a standard error of the best) the simplest is taken. Kinds that weigh
+    more than the raw confidence need some right and some wrong answers to learn from, and take part
+    only where there are 20 of each.
 
     Args:
         table: Evidence of n answers.
         correct: Whether each was right; booleans of shape (n,).
-        kinds: Names to choose among; all of `KINDS` by default.
+        kinds: Names to choose among; by default all of `KINDS` that there are answers enough for.
         of_input: Whether to weigh what is known of the input too. It tells how hard a call is for
             another model. For a model's own answer its own evidence tells more, and the rest is
             one more thing to fit.
@@ -89,7 +91,8 @@ def fit(
     """
     y = _checked(table, correct)
     table = table if of_input else table.without(OF_INPUT)
-    names = list(KINDS) if kinds is None else list(kinds)
+    few = min(y.sum(), (~y).sum()) < _TO_WEIGH
+    names = list(kinds or (_OF_ONE if few else KINDS))
     unknown = set(names) - set(KINDS)
     if unknown:
         raise InputError(
@@ -231,6 +234,12 @@ KINDS: dict[str, _Fitter] = {
     "each answer apart": _variant("each answer apart", 0.3, by_answer="weights"),
 }
 """How to fit each kind, the simplest first."""
+
+_OF_ONE = ("raw", "temperature", "platt", "beta", "histogram", "isotonic")
+# About ten for each of the features that mostly tell something (Peduzzi et al., "A simulation study
+# of the number of events per variable in logistic regression analysis", 1996) would be 60; the
+# penalty does with fewer.
+_TO_WEIGH = 20
 
 
 def _cross_fitted(fitter: Any, table: EvidenceTable, correct: Any, folds: list[Any]) -> Floats:
