@@ -13,7 +13,7 @@ change the order in which a single confidence puts the calls.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,16 +56,20 @@ def measure(report: Report) -> None:
         np.array([bool(line["correct"]) for line in lines]),
         np.array([bool(line["gpt4"]) for line in lines]),
     )
-    everywhere = ours(lines, outcomes) | simple(lines) | cascadeflow(lines)
+    own, others = ours(lines, outcomes), simple(lines) | cascadeflow(lines)
     judged = typed_gguf(lines)
     known = np.nonzero(~np.isnan(judged["typed-gguf: confidence"]))[0]
-    if len(known) < len(lines):
-        _compare(report, outcomes, everywhere)
-    some = {name: score[known] for name, score in (everywhere | judged).items()}
-    _compare(report, outcomes.take(known), some)
+    if len(known) == len(lines):
+        _compare(report, outcomes, own | others | judged, peers=others | judged)
+        return
+    _compare(report, outcomes, own | others, peers=others)
+    some = {name: score[known] for name, score in (own | others | judged).items()}
+    _compare(report, outcomes.take(known), some, peers=judged)
 
 
-def _compare(report: Report, outcomes: Outcomes, scores: Mapping[str, Floats]) -> None:
+def _compare(
+    report: Report, outcomes: Outcomes, scores: Mapping[str, Floats], *, peers: Iterable[str]
+) -> None:
     n = len(outcomes.weak)
     intervals = _draws(outcomes, scores)
     for name, score in scores.items():
@@ -81,7 +85,6 @@ def _compare(report: Report, outcomes: Outcomes, scores: Mapping[str, Floats]) -
             cpt_50=cpt(outcomes, score, 0.5),
             cpt_80=cpt(outcomes, score, 0.8),
         )
-    peers = [name for name in scores if not name.startswith("hetagent")]
     best = max(peers, key=lambda name: apgr(outcomes, scores[name]))
     ahead = apgr(outcomes, scores[OURS]) - apgr(outcomes, scores[best])
     low, high = np.quantile(intervals[OURS] - intervals[best], [0.025, 0.975])
