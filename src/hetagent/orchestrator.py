@@ -218,8 +218,8 @@ class Orchestrator(Audited, Calibrated):
             ...     '''List the sizes.'''
             >>> agent = Orchestrator(slm=Scripted(Answer([38, 40])))
             >>> with agent.stream(sizes, "38 or 40") as answer:
-            ...     [(path, field.value) for path, field in answer]
-            [('[0]', 38), ('[1]', 40)]
+            ...     {path: field.value for path, field in answer}
+            {'[0]': 38, '[1]': 40}
             >>> answer.outcome.value
             [38, 40]
 
