@@ -37,7 +37,7 @@ class Report:
         self.targets.append({"name": name, "value": value, "target": target, "holds": bool(holds)})
 
     def write(self, path: Path | None) -> None:
-        from hetagent.cli.doctor import cpu
+        from hetagent.machine import cpu
 
         facts = {
             "machine": {**cpu(), "platform": platform.platform()},

@@ -9,7 +9,7 @@ import typer
 
 from hetagent.cli.calibrate import EPILOG, calibrate
 from hetagent.cli.models import app as models_app
-from hetagent.cli.options import EscalateOption, JsonOption, LlmOption, SlmOption
+from hetagent.cli.options import EscalateOption, JsonOption, LlmOption, SlmOption, ValueOption
 
 __all__ = ["app"]
 
@@ -55,6 +55,7 @@ def run(
         Path | None,
         typer.Option(help="Accept what this certificate vouches for; see hetagent calibrate."),
     ] = None,
+    value_of_correct_usd: ValueOption = None,
     escalate: EscalateOption = "whole",
     timeout: Annotated[
         float | None, typer.Option(help="Seconds a model call may take, its turn's wait included.")
@@ -78,6 +79,7 @@ def run(
         llm=llm,
         threshold=threshold,
         certificate=certificate,
+        value_of_correct_usd=value_of_correct_usd,
         escalate=escalate,
         timeout=timeout,
         log=log,

@@ -9,7 +9,15 @@ import typer
 
 from hetagent.models.base import Model
 
-__all__ = ["INTERRUPTED", "EscalateOption", "JsonOption", "LlmOption", "SlmOption", "model_named"]
+__all__ = [
+    "INTERRUPTED",
+    "EscalateOption",
+    "JsonOption",
+    "LlmOption",
+    "SlmOption",
+    "ValueOption",
+    "model_named",
+]
 
 INTERRUPTED = 130
 """Exit code of an interrupted command, as shells have it for SIGINT."""
@@ -26,6 +34,13 @@ LlmOption = Annotated[
 ]
 EscalateOption = Annotated[
     Literal["whole", "fields"], typer.Option(help="Ask the LLM for all, or for weak fields only.")
+]
+ValueOption = Annotated[
+    float | None,
+    typer.Option(
+        "--value-of-correct-usd",
+        help="What a right answer is worth, in US dollars: escalate where that pays.",
+    ),
 ]
 
 
