@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -16,7 +16,7 @@ from hetagent.learn.curate_recipe import Recipe
 from hetagent.learn.curate_words import hash64, words_of
 from hetagent.learn.record import CallRecord
 
-__all__ = ["FACTS", "Candidate", "answer_class", "candidate", "canonical", "json_of"]
+__all__ = ["FACTS", "Candidate", "answer_class", "candidate", "canonical", "json_of", "text_of"]
 
 FACTS = (
     "task", "answer", "prompt", "words", "class_", "conversation", "trace", "own", "last", "first",
@@ -72,7 +72,7 @@ def candidate(record: CallRecord, chat: Chat, recipe: Recipe) -> Candidate:
     system = [one.text for one in chat.messages if one.role == "system"]
     asked = canonical([messages, tools, schema])
     said = _said(answer)
-    text = "\n".join(_texts(chat.messages))
+    text = text_of({"messages": messages})
     words = " ".join(words_of(text))
     known = {
         "task": hash64(canonical([[re.sub(r"\d+", "0", one) for one in system], tools, schema])),
@@ -133,6 +133,15 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
+def text_of(body: Mapping[str, Any]) -> str:
+    """All that an example's prompt says, for likeness; what was offered is not in it."""
+    parts = []
+    for one in body["messages"]:
+        called = [call["function"] for call in one.get("tool_calls", ())]
+        parts += [one["content"], *(f"{call['name']} {call['arguments']}" for call in called)]
+    return "\n".join(parts)
+
+
 def json_of(text: str, default: Any = None) -> Any:
     """What JSON says, or the default where it is none (or more than can be read)."""
     try:
@@ -180,13 +189,6 @@ def _said(answer: Mapping[str, Any]) -> str:
             [[one["name"], json_of(one["arguments"], one["arguments"])] for one in calls],
         ]
     )
-
-
-def _texts(messages: Sequence[Said]) -> Iterator[str]:
-    for one in messages:
-        yield one.text
-        for call in one.calls:
-            yield f"{call.name} {call.arguments}"
 
 
 def _thread(messages: Sequence[Mapping[str, Any]], answer: Mapping[str, Any]) -> dict[str, int]:

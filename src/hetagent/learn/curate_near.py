@@ -19,7 +19,7 @@ from hetagent.errors import MissingExtraError
 from hetagent.learn.curate_groups import Groups, grouped_runs
 from hetagent.learn.curate_recipe import Near
 
-__all__ = ["Signatures", "bands_of", "repeats"]
+__all__ = ["Signatures", "bands_of", "repeats", "sketching"]
 
 Runs = NDArray[np.uint64]
 
@@ -60,7 +60,7 @@ class Signatures:
     def __init__(self, folder: Path, *, rows: int, near: Near) -> None:
         self._near = near
         self._bands, self._band_rows = bands_of(near)
-        self._make = _rensa()
+        self._make = sketching()
         self._filled = 0
         self._signatures = _File(folder / "signatures", (rows, near.permutations), np.uint16)
         self._hashes = _File(folder / "bands", (self._bands, rows), np.uint64)
@@ -172,7 +172,12 @@ def repeats(
     return repeated
 
 
-def _rensa() -> Any:
+def sketching() -> Any:
+    """What makes signatures of flat arrays of runs.
+
+    Raises:
+        MissingExtraError: `rensa` is not installed.
+    """
     try:
         from rensa import RMinHash
     except ImportError as error:

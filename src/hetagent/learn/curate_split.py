@@ -127,7 +127,7 @@ def weights(balance: Balance, classes: Keys) -> NDArray[np.float64]:
     rare = counts < balance.rare
     counts[rare] = max(1, rare.sum())
     found = np.minimum(balance.most, (counts.max() / counts) ** balance.power)
-    return np.round(found / found.mean(), 6)
+    return np.asarray(np.round(found / found.mean(), 6), np.float64)
 
 
 def _cut(begun: NDArray[np.int64], wanted: int) -> int | None:

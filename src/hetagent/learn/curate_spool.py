@@ -112,10 +112,10 @@ class Spool:
         )
         if new.rowcount == 1:
             return None
-        number, time, known = self._database.execute(
-            "SELECT number, time, record FROM examples WHERE key = ?", (one.key,)
+        number, time, known, said = self._database.execute(
+            "SELECT number, time, record, body FROM examples WHERE key = ?", (one.key,)
         ).fetchone()
-        if (one.time, record) >= (time, known):
+        if (one.time, record, body) >= (time, known, said):
             self._database.execute(
                 "UPDATE examples SET copies = copies + 1 WHERE number = ?", (number,)
             )
