@@ -39,7 +39,7 @@ from hetagent.learn.curate_split import (
     weights,
 )
 from hetagent.learn.curate_spool import Spool, Table
-from hetagent.learn.curate_words import Shingles, Template, hash64
+from hetagent.learn.curate_words import Shingles, Template, hash64, words_of
 from hetagent.learn.dataset import Dataset, DatasetWriter, Example, SplitName
 from hetagent.learn.record import CallRecord
 
@@ -239,7 +239,7 @@ class _Curation:
         if duplicate is not None:
             self._removing.add("duplicates", "said before", duplicate)
         elif self._shingles is not None:
-            self._template.add(self._shingles(one.text))
+            self._template.add(self._shingles(one.words))
 
     def _near(self, table: Table, work: Path) -> tuple[NDArray[np.int32], Chosen]:
         """Of each row, the first of its near-duplicates, and whether it repeats an earlier one."""
@@ -263,7 +263,8 @@ class _Curation:
         assert self._shingles is not None  # only asked where there are near-duplicates
         limit = self._limit(len(table))
         for at, spooled in enumerate(self._spool.read(table.numbers)):
-            yield self._template.content(self._shingles(text_of(spooled.body)), limit=limit)
+            runs = self._shingles(words_of(text_of(spooled.body)))
+            yield self._template.content(runs, limit=limit)
             if at % _OFTEN == 0:
                 self._on_progress("signing", at, len(table))
 

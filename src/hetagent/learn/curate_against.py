@@ -72,7 +72,7 @@ class Evaluations:
             number = self._short.get(_same(text))
             if number is not None:
                 return self._names[number]
-        runs = self._shingles("\n".join(texts))
+        runs = self._shingles(words_of("\n".join(texts)))
         left = np.searchsorted(self._runs, runs, side="left")
         right = np.searchsorted(self._runs, runs, side="right")
         some = np.flatnonzero(right > left)
@@ -100,7 +100,7 @@ class Evaluations:
             if len(words_of(text)) < _SHORT:
                 self._short.setdefault(_same(text), number)
             else:
-                long.append(self._shingles(text))
+                long.append(self._shingles(words_of(text)))
                 template.add(long[-1])
         limit = near.template_from(len(long))
         content = [template.content(runs, limit=limit) for runs in long]

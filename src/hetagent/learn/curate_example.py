@@ -36,7 +36,7 @@ class Candidate:
         key: 16 bytes; the same for calls that say the same.
         time: Microseconds since 1970, in UTC.
         record: Id of the record.
-        text: All that the prompt says, for likeness.
+        words: Of all that the prompt says, for likeness.
         facts: As `FACTS` names them.
         body: The example as JSON data, but for what only the whole dataset tells.
     """
@@ -44,7 +44,7 @@ class Candidate:
     key: bytes
     time: int
     record: str
-    text: str
+    words: list[str]
     facts: tuple[int, ...]
     body: dict[str, Any]
 
@@ -72,13 +72,12 @@ def candidate(record: CallRecord, chat: Chat, recipe: Recipe) -> Candidate:
     system = [one.text for one in chat.messages if one.role == "system"]
     asked = canonical([messages, tools, schema])
     said = _said(answer)
-    text = text_of({"messages": messages})
-    words = " ".join(words_of(text))
+    words = words_of(text_of({"messages": messages}))
     known = {
         "task": hash64(canonical([[re.sub(r"\d+", "0", one) for one in system], tools, schema])),
         "answer": hash64(said),
         "prompt": hash64(asked),
-        "words": hash64(words) if words else 0,
+        "words": hash64(" ".join(words)) if words else 0,
         "class_": hash64(class_),
         "conversation": _named("conversation", record.conversation_id),
         "trace": _named("trace", record.trace_id),
@@ -88,7 +87,7 @@ def candidate(record: CallRecord, chat: Chat, recipe: Recipe) -> Candidate:
         key=sha256(f"{asked}\n{said}".encode()).digest()[:16],
         time=_microseconds(record.time),
         record=record.id,
-        text=text,
+        words=words,
         facts=tuple(known[name] for name in FACTS),
         body={
             "messages": messages,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -34,7 +35,7 @@ def words_of(text: str) -> list[str]:
 
 
 class Shingles:
-    """Texts as sets of runs of words.
+    """Texts, as `words_of` gives their words, as sets of runs of words.
 
     Args:
         size: Words in a run. A text of fewer words is one run.
@@ -44,9 +45,10 @@ class Shingles:
         self._size = size
         self._known: dict[str, int] = {}
 
-    def __call__(self, text: str) -> NDArray[np.uint64]:
-        """The runs of a text: sorted, each once; none where it has no words."""
-        words = np.array([self._hash(one) for one in words_of(text)], dtype=np.uint64)
+    def __call__(self, text: Sequence[str]) -> NDArray[np.uint64]:
+        """The runs of a text's words: sorted, each once; none where it has no words."""
+        known = self._known
+        words = np.array([known.get(one) or self._hash(one) for one in text], dtype=np.uint64)
         size = min(self._size, len(words))
         if not size:
             return words
@@ -56,11 +58,9 @@ class Shingles:
         return np.unique(_mixed(runs))
 
     def _hash(self, word: str) -> int:
-        found = self._known.get(word)
-        if found is None:
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            found = self._known[word] = hash64(word)
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        found = self._known[word] = hash64(word)
         return found
 
 

@@ -92,9 +92,7 @@ def _removed(report: CurationReport) -> list[str]:
 
 def _classes(facts: Mapping[str, Any]) -> list[str]:
     names = ("train", "validation", "test")
-    rows = [
-        (f"`{_cell(one['class'])}`", *(one[name] for name in names)) for one in facts["classes"]
-    ]
+    rows = [(one["class"], *(one[name] for name in names)) for one in facts["classes"]]
     lines = _table(("class", *names), rows)
     if facts["other_classes"]:
         lines += ["", f"And {facts['other_classes']:,} more classes."]
