@@ -71,7 +71,7 @@ RECIPES = st.builds(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(logs(), RECIPES)
 def test_no_conversation_trace_or_likeness_is_in_two_splits(records, recipe):
     by_id = {one.id: one for one in records}
@@ -109,7 +109,7 @@ def test_no_near_duplicate_is_in_another_split(records):
                 assert one.group == other.group
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(logs(), RECIPES, st.randoms(use_true_random=False))
 def test_the_order_of_records_changes_nothing(records, recipe, rng):
     first, examples = made(records, recipe)
