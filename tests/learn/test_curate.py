@@ -1,7 +1,9 @@
 """Datasets of records: nothing leaks, the same comes again, and each removal is accounted for."""
 
+import errno
 import gzip
 import json
+import os
 import random
 import tempfile
 from collections import Counter, defaultdict
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hetagent.errors import InputError
+from hetagent.errors import InputError, StoreError
 from hetagent.learn.curate import STEPS, curate, records_from
 from hetagent.learn.curate_recipe import Balance, Near, Recipe, Split
 from hetagent.learn.curate_words import Shingles, words_of
@@ -336,6 +338,21 @@ def test_a_failure_leaves_nothing_behind(tmp_path):
     with pytest.raises(RuntimeError, match="the log ends"):
         curate(broken(), to=tmp_path / "set")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_said(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(StoreError, match="No space left"):
+        curate([call(1, "x")], to=tmp_path / "set")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_records_of_other_forms_are_removed_and_no_crash():
+    dataset, _ = made([call(1, "x", form="openai.embeddings"), call(2, "x", form="telepathy")])
+    assert dataset.report.step("response").reasons["not a chat"].count == 2
 
 
 def test_a_folder_in_use_is_not_touched(tmp_path):

@@ -38,7 +38,8 @@ def test_a_good_call_has_no_fault():
         ({"trainable": "no-train"}, "trainable: no-train"),
         ({"interactive": True}, "interactive"),
         ({"redacted": None}, "not redacted"),
-        ({"served_by": "slm"}, "served by slm"),
+        ({"served_by": "slm"}, "served by an SLM"),
+        ({"served_by": "none"}, "served by no LLM"),
     ],
 )
 def test_provenance_is_asked_first(changes, reason):
@@ -200,6 +201,15 @@ def test_ids_of_tool_calls_do_not_tell_calls_apart():
     assert said(turn(1)).key == said(turn(2)).key
     messages = said(turn(1)).body["messages"]
     assert messages[0]["tool_calls"][0]["id"] == messages[1]["tool_call_id"] == "call_1"
+
+
+@pytest.mark.parametrize("depth", [30, 300, 900, 980, 990, 1000, 100_000])
+@pytest.mark.parametrize("open_close", ["[]", "{}"])
+def test_answers_nested_without_end_are_read_or_removed(depth, open_close):
+    one, two = ('{"a":', "}") if open_close == "{}" else ("[", "]")
+    record = call(1, "x", one * depth + "null" + two * depth, request=asked({}))
+    if fault(record) is None:
+        assert said(record).body["class"] == "json"
 
 
 @given(st.text(), st.text())

@@ -11,6 +11,7 @@ import contextlib
 import gzip
 import json
 import os
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,10 +21,10 @@ from typing import IO, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from hetagent.errors import InputError
-from hetagent.learn.chat import chat
+from hetagent.errors import InputError, StoreError
+from hetagent.learn.chat import Chat, chat
 from hetagent.learn.curate_against import Evaluations
-from hetagent.learn.curate_checks import CHECKS, first_fault
+from hetagent.learn.curate_checks import CALLS, CHECKS, first_fault
 from hetagent.learn.curate_example import candidate, text_of
 from hetagent.learn.curate_facts import Facts
 from hetagent.learn.curate_groups import Groups
@@ -69,7 +70,7 @@ def records_from(path: str | os.PathLike[str]) -> Iterator[CallRecord]:
                 number += 1
                 if line.strip():
                     yield CallRecord.from_dict(_object(line))
-    except (OSError, EOFError, ValueError, InputError) as error:
+    except (OSError, EOFError, ValueError, RecursionError, InputError) as error:
         said = error.message if isinstance(error, InputError) else f"{error}"
         raise InputError(
             f"{file} cannot be read at line {number}: {said.rstrip('.')}.",
@@ -99,6 +100,7 @@ def curate(
     Raises:
         InputError: The folder is in use, or a file of evaluations cannot be read.
         MissingExtraError: Near-duplicates are to be found and `rensa` is not installed.
+        StoreError: There is no room for the dataset, or for what making it needs.
     """
     recipe = recipe or Recipe()
     target = Path(to)
@@ -106,9 +108,7 @@ def curate(
     if recipe.near is not None:
         sketching()  # before hours of reading, not after them
     evaluations = Evaluations.of(recipe)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
-        work = Path(folder)
+    with _beside(target) as work:
         with Spool(work) as spool:
             made = _Curation(recipe, spool, evaluations, on_progress or _quiet)
             made.take(records)
@@ -117,6 +117,20 @@ def curate(
             os.replace(target, work / "replaced")
         os.replace(work / "dataset", target)
     return Dataset.load(target)
+
+
+@contextlib.contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """A folder beside another, on the same disk, gone at the end."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
+            yield Path(folder)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(
+            f"{target} could not be made: {error}.",
+            hint="It needs about twice the room of its records on that disk, and leave to write.",
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +237,7 @@ class _Curation:
             writer.finish(self._recipe, report, sources)
 
     def _take(self, record: CallRecord) -> None:
-        said = chat(record)
+        said = chat(record) if record.form in CALLS else Chat(())
         fault = first_fault(record, said, self._recipe)
         if fault is not None:
             self._removing.add(*fault, record.id)

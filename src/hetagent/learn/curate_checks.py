@@ -15,11 +15,22 @@ from hetagent.learn.record import CallRecord
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
-__all__ = ["CHECKS", "answered", "first_fault", "permitted", "shaped", "wanted", "well_called"]
+__all__ = [
+    "CALLS",
+    "CHECKS",
+    "answered",
+    "first_fault",
+    "permitted",
+    "shaped",
+    "wanted",
+    "well_called",
+]
 
 Check = Callable[[CallRecord, Chat, Recipe], str | None]
 
-_CALLS = ("openai.chat", "anthropic.messages", "hetagent.skill")
+CALLS = ("openai.chat", "anthropic.messages", "hetagent.skill")
+"""Forms of records that have a prompt and an answer."""
+
 # Parts that `hetagent.learn.chat` reads, and thoughts, which no example needs.
 _READ = (
     "text", "input_text", "output_text", "refusal", "tool_use", "tool_result", "thinking",
@@ -38,19 +49,19 @@ def wanted(record: CallRecord, chat: Chat, recipe: Recipe) -> str | None:
 def permitted(record: CallRecord, chat: Chat, recipe: Recipe) -> str | None:
     """Whether the record may be used: its provenance, a person in it, redaction, who answered."""
     if record.trainable not in recipe.trainable:
-        return f"trainable: {record.trainable}"
+        return "trainable: no-train" if record.trainable == "no-train" else "trainable: unknown"
     if record.interactive and not recipe.interactive:
         return "interactive"
     if record.redacted is None and not recipe.unredacted:
         return "not redacted"
     if record.served_by not in recipe.served_by:
-        return f"served by {record.served_by}"
+        return "served by an SLM" if record.served_by == "slm" else "served by no LLM"
     return None
 
 
 def answered(record: CallRecord, chat: Chat, recipe: Recipe) -> str | None:
     """Whether the call was asked and answered whole, in text."""
-    if record.form not in _CALLS:
+    if record.form not in CALLS:
         return "not a chat"
     if record.error is not None:
         return "errored"

@@ -25,6 +25,7 @@ FACTS = (
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LABEL_CHARACTERS, _LABEL_WORDS = 40, 4
+_DEEP = 20
 _OFFERS_NOTHING = ("none", {"type": "none"})
 
 
@@ -116,7 +117,9 @@ def answer_class(record: CallRecord, chat: Chat, recipe: Recipe) -> str:
         return "tool:" + "+".join(sorted({call.name for call in answer.calls}))
     is_json = chat.json or chat.schema is not None or record.form == "hetagent.skill"
     value = json_of(answer.text, answer.text) if is_json else answer.text
-    if record.tags.get("abstain", "").lower() in ("1", "true", "yes") or _abstains(value, recipe):
+    if str(record.tags.get("abstain", "")).lower() in ("1", "true", "yes") or _abstains(
+        value, recipe
+    ):
         return "abstain"
     if chat.tools and record.request.get("tool_choice") not in _OFFERS_NOTHING:
         return "no_tool"
@@ -183,11 +186,15 @@ def _said(answer: Mapping[str, Any]) -> str:
     """An answer, however its JSON is spaced and ordered."""
     calls = [one["function"] for one in answer.get("tool_calls", ())]
     return canonical(
-        [
-            json_of(answer["content"], answer["content"]),
-            [[one["name"], json_of(one["arguments"], one["arguments"])] for one in calls],
-        ]
+        [_plain(answer["content"]), [[one["name"], _plain(one["arguments"])] for one in calls]]
     )
+
+
+def _plain(text: str) -> str:
+    try:
+        return canonical(json_of(text, text))
+    except RecursionError:  # nested as deep as can just be read
+        return text
 
 
 def _thread(messages: Sequence[Mapping[str, Any]], answer: Mapping[str, Any]) -> dict[str, int]:
@@ -219,9 +226,10 @@ def _microseconds(time: datetime) -> int:
     return (aware - _EPOCH) // timedelta(microseconds=1)
 
 
-def _abstains(value: Any, recipe: Recipe) -> bool:
+def _abstains(value: Any, recipe: Recipe, *, depth: int = 0) -> bool:
     if isinstance(value, Mapping):
-        return all(_abstains(one, recipe) for one in value.values())
+        parts = value.values()
+        return depth < _DEEP and all(_abstains(one, recipe, depth=depth + 1) for one in parts)
     if isinstance(value, list):
         return not value
     if isinstance(value, str):

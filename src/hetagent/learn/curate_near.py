@@ -8,6 +8,7 @@ permutation and 8 for each band are on disk; in memory are two bands at a time.
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,9 @@ class _File:
         size = max(1, shape[0] * shape[1] * np.dtype(kind).itemsize)
         with path.open("w+b") as file:
             file.truncate(size)
+            if hasattr(os, "posix_fallocate"):
+                # A full disk is an error here; in the midst of the map it would kill the process.
+                os.posix_fallocate(file.fileno(), 0, size)
             self._map = mmap.mmap(file.fileno(), size)
         flat = np.frombuffer(self._map, dtype=kind, count=shape[0] * shape[1])
         self.array: NDArray[Any] = flat.reshape(shape)
