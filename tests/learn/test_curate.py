@@ -7,6 +7,7 @@ import os
 import random
 import tempfile
 from collections import Counter, defaultdict
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from hetagent.learn.curate import STEPS, curate, records_from
 from hetagent.learn.curate_recipe import Balance, Near, Recipe, Split
 from hetagent.learn.curate_words import Shingles, words_of
 from hetagent.learn.dataset import Dataset
-from tests.support.calls import SEARCH, call, prose, write_records
+from tests.support.calls import BEGIN, SEARCH, call, prose, write_records
 
 TOOLS = {"tools": [SEARCH]}
 
@@ -40,6 +41,11 @@ def logs(draw):
     ids = st.none() | st.sampled_from(["a", "b", "c", "d", "e", "f"])
     records = []
     for number in range(draw(st.integers(1, 25))):
+        if records and draw(st.integers(0, 3)) == 0:
+            again = draw(st.sampled_from(records))
+            time = BEGIN + timedelta(minutes=draw(st.integers(0, 30)))
+            records.append(again.with_(id=f"r{number:06}", time=time, trace_id=draw(ids)))
+            continue
         words = prose(draw(st.integers(0, 9)), 60).split()
         for _ in range(draw(st.integers(0, 2))):
             words[draw(st.integers(0, 59))] = "changed"

@@ -1,7 +1,7 @@
 """From call records to a dataset that a model can be trained and tested on.
 
 Records are read once, in any order, and need not fit in memory: what passes the checks goes to a
-file beside the dataset, and further steps work on about 200 bytes for each thing that was said. The
+file beside the dataset, and further steps work on about 400 bytes for each thing that was said. The
 same records and the same recipe give the same content hash.
 """
 
