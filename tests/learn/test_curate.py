@@ -232,6 +232,15 @@ def test_copies_and_likenesses_of_the_same_answer_are_removed_and_the_first_stay
     assert report.facts["near_groups"] == {"count": 1, "largest": 2}
 
 
+def test_no_near_duplicate_of_no_tool_and_abstentions_is_removed():
+    text, recipe = prose(1, 60), Recipe(split=Split(validation=0, test=0))
+    for answer, request, left in (("yes", {}, 1), ("unknown", {}, 4), ("yes", TOOLS, 4)):
+        records = [call(at, f"{text} end{at}", answer, request=request) for at in range(4)]
+        dataset, _ = made(records, recipe)
+        assert len(dataset) == left
+        assert dataset.report.facts["units"] == {"count": 1, "largest": left}
+
+
 def test_the_same_text_under_other_instructions_is_no_repeat():
     records = [call(1, prose(1), system="Translate."), call(2, prose(1), system="Summarise.")]
     _, examples = made(records, Recipe(split=Split(validation=0, test=0)))
