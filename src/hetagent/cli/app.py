@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hetagent.cli import curate
 from hetagent.cli.calibrate import EPILOG, calibrate
 from hetagent.cli.models import app as models_app
 from hetagent.cli.options import EscalateOption, JsonOption, LlmOption, SlmOption, ValueOption
@@ -90,6 +91,7 @@ def run(
 
 
 app.command(epilog=EPILOG)(calibrate)
+app.command("curate", epilog=curate.EPILOG)(curate.curate_records)
 
 
 @app.command()
