@@ -12,12 +12,13 @@ TOPICS = re.findall(
     "|black holes|learning the cello|a rescue greyhound|string theory|moving to Lisbon|chess "
     "endgames|watercolours|the offside rule|my landlord|knitting socks|Roman concrete|sleep"
     "|a leaking roof|stoicism|vegan cheese|the stock market|beekeeping|jazz harmony|night "
-    "photography|teenagers|running a marathon|Icelandic sagas|haiku|tax on side jobs|an awkward apology"
-    "|fermented chillies|mid-century chairs|the trolley problem|marine biology|bike gears|insomnia"
-    "|writing a eulogy|prime numbers|a startup pitch|homesickness|Kafka|model trains|pottery glaze"
-    "|bird migration|cold showers|a broken heart|volcanoes|screenplays|board games for two|deserts"
-    "|a stubborn cat|Esperanto|lighthouses|public speaking|quantum computers|Gothic cathedrals"
-    "|compost|an old Volvo|dragons|grief|the Silk Road|podcasting|mushrooms|tattoos|rowing",
+    "photography|teenagers|running a marathon|Icelandic sagas|haiku|tax on side jobs|an awkward "
+    "apology|fermented chillies|mid-century chairs|the trolley problem|marine biology|bike gears"
+    "|insomnia|writing a eulogy|prime numbers|a startup pitch|homesickness|Kafka|model trains"
+    "|pottery glaze|bird migration|cold showers|a broken heart|volcanoes|screenplays|board games "
+    "for two|deserts|a stubborn cat|Esperanto|lighthouses|public speaking|quantum computers|Gothic "
+    "cathedrals|compost|an old Volvo|dragons|grief|the Silk Road|podcasting|mushrooms|tattoos"
+    "|rowing",
 )
 
 PEOPLE = re.findall(

@@ -2,10 +2,10 @@
 
     python -m benchmarks.workloads --json workloads.json
 
-Twelve tasks in 21 wordings and free chat, 20,000 calls, ten seeds;
-`benchmarks.workload_mixture` says what the tasks are. Each seed also assigns 4,000 calls of texts that were not among the first.
+Twelve tasks in 21 wordings and free chat, 20,000 calls, ten seeds; `benchmarks.workload_mixture`
+says what the tasks are. Each seed also assigns 4,000 calls of texts that were not among the first.
 With the part `hidden`, the template that two tasks share does not say which labels there are.
-About five minutes on one core.
+About ten minutes on one core.
 """
 
 from __future__ import annotations

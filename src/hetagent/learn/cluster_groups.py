@@ -24,11 +24,11 @@ _SAMPLE = 400
 # Dimensions that are left for the density to be measured in.
 _DIMENSIONS = 20
 _MOST_BY_MEANING = 20_000
-# Cohesion that calls without any template need, of what is asked and of what is answered, and
-# calls with a template of few words.
+# Cohesion that free text needs, of what is asked and of what is answered, where no template of this
+# many words says what is to be done; and share of calls that go on with a conversation.
 _COHESIVE = 0.5
-_COHESIVE_UNDER_TEMPLATE = 0.35
 _FEW_WORDS = 12
+_TALKS = 0.3
 # Share of a group's members that lie within its radius.
 _WITHIN = 95
 _NO_RUNS = np.empty(0, np.uint64)
@@ -80,6 +80,7 @@ class Group:
         worded: Embedding of the fixed text.
         asked_cohesion: How alike what is in the slots is.
         answered_cohesion: How alike the answers are.
+        talks: Share of the calls that go on with a conversation.
         centre: Of a group by meaning: the unit vector in its middle.
         radius: Cosine to it that its members have.
         given: The workload that its calls were said to be of.
@@ -96,6 +97,7 @@ class Group:
     worded: Vectors
     asked_cohesion: float = 0.0
     answered_cohesion: float = 0.0
+    talks: float = 0.0
     centre: Vectors = field(default_factory=lambda: np.empty(0, np.float32))
     radius: float = 1.0
     given: str | None = None
@@ -107,8 +109,9 @@ class Group:
             return True
         if self.by == "template" and self.template.words >= _FEW_WORDS:
             return True
-        least = _COHESIVE if self.by == "meaning" else _COHESIVE_UNDER_TEMPLATE
-        return min(self.asked_cohesion, self.answered_cohesion) >= least
+        if self.talks >= _TALKS:
+            return False
+        return min(self.asked_cohesion, self.answered_cohesion) >= _COHESIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +175,17 @@ class Grouping:
             found.centre, found.radius = centre, radius
             yield found
 
+    def _typical(self, rows: Rows, fixed: Hashes) -> str:
+        """A prompt that has as many of the fixed runs as any of the first few."""
+        best = max(rows[:10], key=lambda row: int(np.isin(fixed, self.prompts[row]).sum()))
+        return self.calls[best].text
+
     def _group(self, rows: Rows, form: Form, by: By, fixed: Hashes) -> Group:
         some = [self.calls[row] for row in rows[:: max(1, len(rows) // _SAMPLE)][:_SAMPLE]]
         template = Template(("", ""))
         asked = [call.said for call in some]
         if len(fixed):
-            template = Template.of([call.text for call in some])
+            template = Template.of([self._typical(rows, fixed), *[call.text for call in some]])
             found = [template.values(call.text) for call in some]
             asked = [" ".join(one) for one in found if one is not None] or asked
         answers = [one.answer for one in some if one.answer] or [
@@ -196,6 +204,7 @@ class Grouping:
             unit(self.embed([template.text or "-"]))[0],
             cohesion(first),
             cohesion(second),
+            sum(call.turns > 0 for call in some) / len(some),
         )
 
 

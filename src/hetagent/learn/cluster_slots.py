@@ -19,14 +19,16 @@ SlotType = Literal["str", "int", "float", "bool", "choice", "json"]
 
 # Prompts whose common words make the template, and words of each that are looked at.
 _FOLDED, _WORDS = 24, 1500
-# A prompt that would take away more than this share of the template is an odd one, and left out.
-_ODD = 0.4
+# A word is fixed where this share of the prompts has it: some may be cut short, or of an older
+# version.
+_MOST = 0.9
 _CHOICES = 12
 _EXAMPLES = 3
 
-_TOKEN = re.compile(rf"{BREAK}\w+\n|\s*\w+|\s*[^\w\s]|\s+$")
+_TOKEN = re.compile(rf"\s*{BREAK}\w+\n|\s*\w+|\s*[^\w\s]|\s+$")
 _GAP = "\x1d"
 _LABEL = re.compile(r"([A-Za-z][\w' -]{0,40}?)\s*(?:\([^()\n]*\)\s*)?[:=]\s*[\"'`<(\[]*\s*$")
+_BEGINS = re.compile(r"^\s*([A-Za-z][\w' -]{0,30}?)\s*:\s")
 _TAG = re.compile(r"<([A-Za-z]\w{0,30})>\s*$")
 _MESSAGE = re.compile(rf"{BREAK}(\w+)\n$")
 
@@ -84,21 +86,17 @@ class Template:
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> Self:
-        """What prompts have in common, in order."""
+        """What prompts have in common, in the order that it has in the first of them."""
         some = texts[:: max(1, len(texts) // _FOLDED)][:_FOLDED]
         if not some:
             return cls(("", ""))
-        tokens = _TOKEN.findall(some[0])[:_WORDS]
-        for text in some[1:]:
-            tokens = _folded(tokens, text)
-        runs = _runs(tokens)
-        # What comes after the last common word belongs to a slot in some prompt or other.
-        return cls(tuple(runs))
+        first = _TOKEN.findall(some[0])[:_WORDS]
+        return cls(tuple(_runs(_common(first, [_TOKEN.findall(text)[:_WORDS] for text in some]))))
 
     @property
     def words(self) -> int:
         """Words of its fixed text."""
-        return sum(len(re.findall(r"\w+", piece)) for piece in self.pieces)
+        return sum(len(re.findall(r"\w+", _plain(piece))) for piece in self.pieces)
 
     @property
     def text(self) -> str:
@@ -144,24 +142,32 @@ class Template:
         return re.sub(r"\n{3,}", "\n\n", _plain(text)).strip()
 
 
-def _folded(template: list[str], text: str) -> list[str]:
-    """What a template and a prompt have in common, with gaps where they do not."""
-    tokens = _TOKEN.findall(text)[:_WORDS]
-    matcher = SequenceMatcher(None, template, tokens, autojunk=False)
-    blocks = [block for block in matcher.get_matching_blocks() if block.size]
-    kept = sum(block.size for block in blocks)
-    if kept < (1 - _ODD) * sum(token != _GAP for token in template):
-        return template
+def _common(first: Sequence[str], others: Sequence[Sequence[str]]) -> list[str]:
+    """The words of a prompt that most others have in the same order, with gaps between them."""
+    had = [0] * len(first)
+    # Between two words, before the first and after the last: how often nothing else is there.
+    joined = [0] * (len(first) + 1)
+    for other in others:
+        matcher = SequenceMatcher(None, first, other, autojunk=False)
+        end_a = end_b = 0
+        for block in matcher.get_matching_blocks():
+            if block.a == end_a and block.b == end_b:
+                joined[end_a] += block.size > 0 or block.a == len(first)
+            for place in range(block.a, block.a + block.size):
+                had[place] += 1
+                joined[place + 1] += place + 1 < block.a + block.size
+            end_a, end_b = block.a + block.size, block.b + block.size
+    least = _MOST * len(others)
     found: list[str] = []
-    place_a = place_b = 0
-    for block in blocks:
-        if block.a > place_a or block.b > place_b:
-            found.append(_GAP)
-        found += template[block.a : block.a + block.size]
-        place_a, place_b = block.a + block.size, block.b + block.size
-    if place_a < len(template) or place_b < len(tokens):
-        found.append(_GAP)
-    return found
+    gap = False
+    for place, token in enumerate(first):
+        gap = gap or joined[place] < least
+        if had[place] >= least:
+            found += [_GAP, token] if gap else [token]
+            gap = False
+        else:
+            gap = True
+    return [*found, _GAP] if gap or joined[len(first)] < least else found
 
 
 def _runs(tokens: Sequence[str]) -> list[str]:
@@ -184,7 +190,9 @@ def _runs(tokens: Sequence[str]) -> list[str]:
 def _firm(run: str) -> bool:
     """Whether it is more than a word or sign that any prompt may have."""
     count = len(re.findall(r"\w+", run))
-    return BREAK in run or count >= 3 or (count >= 1 and bool(re.search(r"[:<>=#\n]", run)))
+    return (
+        BREAK in run or count >= 3 or (count >= 1 and bool(re.search(r"[:<>=#\n]", run.rstrip())))
+    )
 
 
 def _plain(text: str) -> str:
@@ -198,7 +206,7 @@ def _name(before: str) -> str:
         return {"tool": "result", "system": "context"}.get(role, "message")
     line = before.rsplit("\n", 1)[-1] or before.rstrip().rsplit("\n", 1)[-1]
     tag = _TAG.search(before)
-    label = tag or _LABEL.search(line)
+    label = tag or _LABEL.search(line) or _BEGINS.search(line)
     return slug(" ".join(label[1].split()[-2:])) if label else "text"
 
 
