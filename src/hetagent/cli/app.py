@@ -104,18 +104,23 @@ def report(
     audits: Annotated[
         list[Path] | None, typer.Option("--audits", help="The state of audits, as JSON.")
     ] = None,
+    workloads: Annotated[
+        Path | None,
+        typer.Option("--workloads", help="A folder, as hetagent workloads --save writes it."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="The page; report.html unless told.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write one HTML page: what certificates promise, and what logs say came of it."""
+    """Write one HTML page: what certificates promise, what came of it, and what calls repeat."""
     from hetagent.cli.report import run_report
 
     run_report(
         certificates=certificate or [],
         logs=log or [],
         audits=audits or [],
+        workloads=workloads,
         out=out,
         as_json=as_json,
     )
