@@ -172,7 +172,7 @@ class Workloads:
             },
             "patterns": [one.to_dict() for one in patterns],
         }
-        arrays = {f"fixed_{place}": one.fixed for place, one in enumerate(patterns)}
+        arrays: dict[str, Any] = {f"fixed_{place}": one.fixed for place, one in enumerate(patterns)}
         arrays |= {f"centres_{place}": one.centres for place, one in enumerate(patterns)}
         target = Path(folder)
         try:
@@ -235,9 +235,10 @@ def _patterns(
     given: Sequence[str | None], calls: Sequence[Call], embed: Embed, least: int | None
 ) -> tuple[Patterns, list[str | None]]:
     """What the workloads look like, and the name that each was given."""
-    rows = np.arange(len(calls))
+    rows: list[int] = list(range(len(calls)))
     if len(calls) > _MINED:
-        rows = np.sort(np.random.default_rng(_SEED).choice(rows, _MINED, replace=False))
+        drawn = np.random.default_rng(_SEED).choice(len(calls), _MINED, replace=False)
+        rows = np.sort(drawn).tolist()
     fewest = least or max(_LEAST, round(_LEAST_SHARE * len(rows)))
     mined = [calls[row] for row in rows]
     prompts = [shingles(call.text) for call in mined]

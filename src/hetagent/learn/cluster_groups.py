@@ -177,7 +177,8 @@ class Grouping:
 
     def _typical(self, rows: Rows, fixed: Hashes) -> str:
         """A prompt that has as many of the fixed runs as any of the first few."""
-        best = max(rows[:10], key=lambda row: int(np.isin(fixed, self.prompts[row]).sum()))
+        some: list[int] = rows[:10].tolist()
+        best = max(some, key=lambda row: int(np.isin(fixed, self.prompts[row]).sum()))
         return self.calls[best].text
 
     def _group(self, rows: Rows, form: Form, by: By, fixed: Hashes) -> Group:

@@ -87,7 +87,7 @@ def by_model(model: Model) -> Namer:
     words = Annotated[str, Field(pattern=r"^[a-z]{2,20}( [a-z]{2,20}){0,3}$")]
 
     @skill(
-        output=words,  # type: ignore[arg-type]
+        output=words,
         instructions="Name the task that an agent's calls do, in one to four plain words, a verb "
         "first, such as `classify ticket` or `extract order`.",
     )

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hetagent.learn.cluster_embed import Embed, Vectors, unit
 from hetagent.learn.cluster_forms import Form, Forms
@@ -180,5 +179,6 @@ class Patterns:
         best = int(np.argmax(cosines))
         return (some[best], some[best].owners[0]) if cosines[best] >= some[best].radius else None
 
-    def _vector(self, text: str) -> NDArray[np.float32]:
-        return unit(self._embed([text]))[0]
+    def _vector(self, text: str) -> Vectors:
+        found: Vectors = unit(self._embed([text]))[0]
+        return found
