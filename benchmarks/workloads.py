@@ -11,12 +11,17 @@ About ten minutes on one core.
 from __future__ import annotations
 
 import gc
+import json
 import statistics
+import sys
 import time
+import types
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from benchmarks.report import CannotMeasureError, Report, arguments, main
 from benchmarks.workload_mixture import CHAT, Case, mixture
@@ -53,7 +58,7 @@ def one_seed(seed: int, options: Any, *, hidden: bool) -> dict[str, float]:
     truth = [case.task for case in mixed.first]
     given = [found.assign(case.record) or "" for case in mixed.first]
     task_of = majority(truth, given)
-    later, times = timed(found, mixed.later)
+    later, walls, times = timed(found, mixed.later)
     right = [
         case.task == task_of.get(name, CHAT) for case, name in zip(mixed.later, later, strict=True)
     ]
@@ -62,7 +67,6 @@ def one_seed(seed: int, options: Any, *, hidden: bool) -> dict[str, float]:
     chat_later = [
         not name for case, name in zip(mixed.later, later, strict=True) if case.task == CHAT
     ]
-    ordered = sorted(times)
     return {
         "calls": len(truth),
         "ari": float(adjusted_rand_score(truth, given)),
@@ -71,10 +75,39 @@ def one_seed(seed: int, options: Any, *, hidden: bool) -> dict[str, float]:
         "online_accuracy": statistics.mean(right),
         "online_tasks": statistics.mean(tasks),
         "online_chat_unassigned": statistics.mean(chat_later),
+        "exported": exported(found),
         "fit_s": seconds,
-        "assign_p50_ms": ordered[len(ordered) // 2],
-        "assign_p99_ms": ordered[int(0.99 * len(ordered))],
+        "assign_p50_ms": float(np.percentile(walls, 50)),
+        "assign_p99_ms": float(np.percentile(walls, 99)),
+        "assign_cpu_p99_ms": float(np.percentile(times, 99)),
     }
+
+
+def exported(found: Any) -> float:
+    """Share of the workloads whose exported file imports, and runs as a skill."""
+    from hetagent import Answer, Orchestrator, Scripted, Skill
+    from hetagent.errors import HetagentError
+    from hetagent.learn.workload_export import export
+
+    ran = 0
+    for number, one in enumerate(found):
+        module = types.ModuleType(f"exported_{number}")
+        sys.modules[module.__name__] = module
+        exec(compile(export(one), f"{one.name}.py", "exec"), module.__dict__)
+        (skill,) = [each for each in vars(module).values() if isinstance(each, Skill)]
+        value = {
+            "labels": next(iter(one.output.labels), None),
+            "json": json.loads(one.example.answer) if one.output.kind == "json" else None,
+            "tools": {"tool": next(iter(one.output.labels), ""), "arguments": "{}"},
+            "text": one.example.answer,
+        }[one.output.kind]
+        inputs = dict.fromkeys(skill.parameters, "some text")
+        agent = Orchestrator(Scripted(Answer(value)), progress=False)
+        try:
+            ran += agent.run(skill, **inputs).served_by == "slm"
+        except HetagentError as error:
+            print(f"{one.name}: {error}", file=sys.stderr)
+    return ran / max(1, len(found))
 
 
 def majority(truth: Sequence[str], given: Sequence[str]) -> dict[str, str]:
@@ -85,16 +118,20 @@ def majority(truth: Sequence[str], given: Sequence[str]) -> dict[str, str]:
     return {name: some.most_common(1)[0][0] for name, some in counts.items() if name}
 
 
-def timed(found: Any, cases: Sequence[Case]) -> tuple[list[str], list[float]]:
-    """What each is assigned to, and the milliseconds it took."""
-    names, times = [], []
+def timed(found: Any, cases: Sequence[Case]) -> tuple[list[str], list[float], list[float]]:
+    """What each is assigned to, and the milliseconds it took: on the clock, and of the processor.
+
+    On a machine that does other work, too, the clock counts that as well.
+    """
+    names, walls, times = [], [], []
     gc.collect()
     for case in cases:
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.thread_time()
         name = found.assign(case.record.request)
-        times.append(1000 * (time.perf_counter() - began))
+        times.append(1000 * (time.thread_time() - used))
+        walls.append(1000 * (time.perf_counter() - began))
         names.append(name or "")
-    return names, times
+    return names, walls, times
 
 
 def summarise(report: Report, part: str, rows: Sequence[dict[str, float]]) -> None:
@@ -110,12 +147,17 @@ def summarise(report: Report, part: str, rows: Sequence[dict[str, float]]) -> No
         report.target(
             f"{part}: {name}, worst seed", value=value, target=f">= {least}", holds=value >= least
         )
+    ran = min(row["exported"] for row in rows)
+    report.target(
+        f"{part}: exported skills that import and run", value=ran, target="= 1", holds=ran == 1
+    )
     off = max(abs(row["workloads"] - TASKS) for row in rows)
     report.target(
         f"{part}: workloads too many or too few", value=off, target="<= 1", holds=off <= 1
     )
-    slow = max(row["assign_p99_ms"] for row in rows)
-    report.target(f"{part}: ms to assign, p99", value=slow, target="< 5", holds=slow < 5)
+    for name, key in (("median", "assign_p50_ms"), ("p99 of the processor", "assign_cpu_p99_ms")):
+        slow = max(row[key] for row in rows)
+        report.target(f"{part}: ms to assign, {name}", value=slow, target="< 5", holds=slow < 5)
 
 
 if __name__ == "__main__":

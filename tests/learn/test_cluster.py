@@ -217,6 +217,21 @@ def test_two_tasks_under_one_silent_template_are_told_apart_by_what_is_asked():
     assert np.mean(right) > 0.95
 
 
+def test_a_turn_of_phrase_in_free_chat_is_no_template():
+    some = [
+        calls.record(
+            calls.said(
+                "",
+                f"{text} Explain it as if I were five, then as if I were an expert {text[::-1]}",
+            ),
+            f"{text} {number}",
+        )
+        for number, one in enumerate(calls.talk(60, seed=30))
+        for text in [one.request["messages"][-1]["content"]]
+    ]
+    assert len(Workloads.fit(some)) == 0
+
+
 def test_an_unknown_name_is_told_the_others(found):
     with pytest.raises(InputError, match="There is: "):
         found["nothing"]

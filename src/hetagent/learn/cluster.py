@@ -7,12 +7,13 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from hetagent.errors import InputError, StoreError
+from hetagent.errors import InputError, MissingExtraError, StoreError
 from hetagent.learn.cluster_embed import Embed, wordllama
 from hetagent.learn.cluster_forms import Forms
 from hetagent.learn.cluster_groups import Group, Grouping
@@ -77,6 +78,8 @@ class Workloads:
             InputError: There are no calls.
             MissingExtraError: scikit-learn or WordLlama is not installed.
         """
+        if find_spec("sklearn") is None:
+            raise MissingExtraError("scikit-learn", extra="learn")
         taken = [one for one in records if _usable(one, interactive)]
         if not taken:
             raise InputError(

@@ -107,7 +107,7 @@ class Group:
         """Whether its calls do one thing, rather than anything that somebody may ask for."""
         if self.given is not None or self.output.kind != "text":
             return True
-        if self.by == "template" and self.template.words >= _FEW_WORDS:
+        if self.template.anchored and self.template.words >= _FEW_WORDS:
             return True
         if self.talks >= _TALKS:
             return False

@@ -99,6 +99,15 @@ class Template:
         return sum(len(re.findall(r"\w+", _plain(piece))) for piece in self.pieces)
 
     @property
+    def anchored(self) -> bool:
+        """Whether a message begins or the prompt ends with its fixed text.
+
+        Instructions do. A turn of phrase that some people use is found anywhere.
+        """
+        begins = any(re.search(rf"{BREAK}\w+\n\W*\w", piece) for piece in self.pieces)
+        return begins or re.search(r"\w", _plain(self.pieces[-1])) is not None
+
+    @property
     def text(self) -> str:
         """Its fixed text, without its slots."""
         return " … ".join(_plain(piece) for piece in self.pieces if _plain(piece))
