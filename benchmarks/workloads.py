@@ -38,6 +38,7 @@ def measure(report: Report, options: Any) -> None:
             row = one_seed(SEED + number, options, hidden=part == "hidden")
             report.row(part=part, seed=number, **row)
             rows.append(row)
+            print(part, number, json.dumps(row), file=sys.stderr, flush=True)
         summarise(report, part, rows)
 
 

@@ -51,8 +51,8 @@ class Call:
         text: The prompt: system messages, the first of the user's, and the last message.
         said: The user's words in it: the last of the user's messages.
         tools: Names of the tools offered, sorted.
-        schema: The schema that was asked for, as JSON with sorted keys; ``""`` for none, and
-            ``"json"`` where JSON of any form was asked for.
+        schema: The schema that was asked for, as JSON; ``""`` for none, and ``"json"`` where JSON
+            of any form was asked for.
         turns: Messages of the assistant that came before.
         answer: What the model said; ``None`` where it said nothing or the call failed.
         called: The tool that it called first; ``""`` for none.
@@ -160,5 +160,5 @@ def _cut(text: str) -> str:
 
 def _schema(found: Chat) -> str:
     if found.schema is not None:
-        return json.dumps(found.schema, sort_keys=True, ensure_ascii=False)
+        return json.dumps(found.schema, ensure_ascii=False)
     return "json" if found.json else ""
