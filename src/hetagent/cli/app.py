@@ -11,6 +11,7 @@ from hetagent.cli import curate
 from hetagent.cli.calibrate import EPILOG, calibrate
 from hetagent.cli.models import app as models_app
 from hetagent.cli.options import EscalateOption, JsonOption, LlmOption, SlmOption, ValueOption
+from hetagent.cli.workloads import app as workloads_app
 
 __all__ = ["app"]
 
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models_app, name="models")
+app.add_typer(workloads_app, name="workloads")
 
 
 @app.callback(invoke_without_command=True)
@@ -106,18 +108,23 @@ def report(
     audits: Annotated[
         list[Path] | None, typer.Option("--audits", help="The state of audits, as JSON.")
     ] = None,
+    workloads: Annotated[
+        Path | None,
+        typer.Option("--workloads", help="A folder, as hetagent workloads --save writes it."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="The page; report.html unless told.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write one HTML page: what certificates promise, and what logs say came of it."""
+    """Write one HTML page: what certificates promise, what came of it, and what calls repeat."""
     from hetagent.cli.report import run_report
 
     run_report(
         certificates=certificate or [],
         logs=log or [],
         audits=audits or [],
+        workloads=workloads,
         out=out,
         as_json=as_json,
     )
