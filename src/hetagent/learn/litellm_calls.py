@@ -18,7 +18,7 @@ from hetagent.learn.marks import Marks, marks_of
 from hetagent.learn.record import CallError, CallRecord, Form, Usage, new_id
 from hetagent.learn.snapshot import snapshot, without_vectors
 
-__all__ = ["form_of", "read_call"]
+__all__ = ["BODY_PARAMETERS", "form_of", "read_call"]
 
 _FORMS: Mapping[str, Form] = {
     "completion": "openai.chat",
@@ -45,7 +45,8 @@ _BODY = """
     include instructions max_output_tokens reasoning text truncation
 """
 """Of chats, messages and embeddings; of servers of one's own beside them; of OpenAI's responses."""
-_PARAMETERS = frozenset(_BODY.split())
+BODY_PARAMETERS = frozenset(_BODY.split())
+"""What a body may have; whatever else came with a call, such as a key, is not recorded."""
 # Of tools that a server calls itself: how it gets in there.
 _OF_SERVERS = frozenset({"headers", "authorization", "authorization_token", "server_url"})
 _KEY = re.compile(r"(?i)\b(?:sk|pk|rk|key|gsk|xai|hf)[-_][\w-]{8,}|\bbearer\s+[^\s\"']{8,}")
@@ -145,7 +146,7 @@ def _request(kwargs: Mapping[str, Any], form: Form) -> dict[str, Any]:
     said = kwargs.get("input") if form == "openai.embeddings" else _messages(kwargs)
     body["input" if form == "openai.embeddings" else "messages"] = snapshot(said)
     for name, value in given.items():
-        if name in _PARAMETERS and name not in body and value is not None:
+        if name in BODY_PARAMETERS and name not in body and value is not None:
             body[name] = snapshot(_tools(value) if name == "tools" else value)
     if kwargs.get("stream"):
         body["stream"] = True
