@@ -134,9 +134,9 @@ def export_records(
 ) -> None:
     """Write records for other tools: as Parquet, or as one JSON object a line."""
     from hetagent.integrations.exporting import export_records as write
-    from hetagent.learn import store as stores
+    from hetagent.learn.store import Query, Reader  # type: ignore[import-not-found, unused-ignore]
 
-    query = stores.Query(
+    query = Query(
         since=None if since is None else since.replace(tzinfo=UTC),
         until=None if until is None else until.replace(tzinfo=UTC),
         workload=workload,
@@ -144,9 +144,11 @@ def export_records(
         failed=failed,
     )
     to_stdout = str(path) == "-"
-    with stores.Reader(store) as reader, _progress("exporting", quiet=as_json) as tell:
+    with Reader(store) as reader, _progress("exporting", quiet=as_json) as tell:
         if format == _PARQUET:
-            from hetagent.learn.store_parquet import export_parquet
+            from hetagent.learn.store_parquet import (  # type: ignore[import-not-found, unused-ignore]
+                export_parquet,
+            )
 
             parquet = export_parquet(reader, path, query=query, text=text, progress=tell)
             done: dict[str, Any] = {"records": parquet.records, "days": parquet.days}
@@ -190,8 +192,8 @@ def _kept(store: str | None, *, dry_run: bool) -> Iterator[Callable[..., Any]]:
             _Nowhere(), records, redact=lambda record: record, tell=tell
         )
         return
-    from hetagent.learn.redact import Redactor
-    from hetagent.learn.store import Store
+    from hetagent.learn.redact import Redactor  # type: ignore[import-not-found, unused-ignore]
+    from hetagent.learn.store import Store  # type: ignore[import-not-found, unused-ignore]
 
     redact = Redactor()
     with Store(store) as opened:

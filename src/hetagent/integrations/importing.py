@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,7 +205,7 @@ def _records(
         )
 
 
-def _entries(path: Path, *, fault: Fault) -> Iterator[At]:
+def _entries(path: Path, *, fault: Fault) -> Generator[At, None, None]:
     if _is_table(path):
         return read_csv_rows(path, fault=fault)
     return read_values(path, fault=fault)

@@ -7,8 +7,9 @@ are read in memory bounded by the largest value.
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +22,7 @@ Fault = Callable[[InputError], None]
 """Told what cannot be read; it raises, or returns to have it skipped."""
 
 _CHUNK = 1 << 16
+_LOOKED_AT = 20  # lines
 _LONGEST_WORD = 16
 _LARGEST = 1 << 28  # characters of one value
 _SPACE = " \t\r\n"
@@ -58,7 +60,7 @@ def open_text(path: Path) -> IO[str]:
         ) from error
 
 
-def read_values(path: Path, *, fault: Fault) -> Iterator[At]:
+def read_values(path: Path, *, fault: Fault) -> Generator[At, None, None]:
     """Read the values of a file.
 
     Args:
@@ -87,11 +89,10 @@ def _first(file: IO[str]) -> str:
 
 
 def _is_lines(file: IO[str]) -> bool:
-    """Whether the first line with anything on it is a value of its own, or at least no part."""
-    first = next((line for line in file if line.strip()), "")
-    second = next((line for line in file if line.strip()), "")
+    """Whether one of the first lines is a value of its own; some may be broken."""
+    first = list(itertools.islice(file, _LOOKED_AT))
     file.seek(0)
-    return _whole(first) or _whole(second)
+    return any(line.startswith("{") and _whole(line) for line in first)
 
 
 def _whole(line: str) -> bool:

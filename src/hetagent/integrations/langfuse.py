@@ -9,7 +9,7 @@ import csv
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ def read_langfuse(entry: Mapping[str, Any], defaults: Defaults) -> Iterator[Call
         yield from _records(_snake(mapping(one)), known, defaults)
 
 
-def read_csv_rows(path: Path, *, fault: Fault) -> Iterator[At]:
+def read_csv_rows(path: Path, *, fault: Fault) -> Generator[At, None, None]:
     """The rows of a table of observations, with JSON in its cells read.
 
     Args:

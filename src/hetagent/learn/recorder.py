@@ -7,7 +7,6 @@ becomes such an instance when LiteLLM first looks at it, by which time LiteLLM i
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import logging
 import os
@@ -303,8 +302,9 @@ def _redactor(redact: Redacts | EllipsisType | None) -> Redacts:
                 hint="Give a function from a record to a record, such as a Redactor.",
             )
         return redact
-    # Imported where it is needed: it loads recognisers.
-    redactor: Redacts = importlib.import_module("hetagent.learn.redact").Redactor()
+    from hetagent.learn.redact import Redactor  # type: ignore[import-not-found, unused-ignore]
+
+    redactor: Redacts = Redactor()
     return redactor
 
 
@@ -315,9 +315,9 @@ def _as_it_is(record: CallRecord) -> CallRecord:
 def _opened(store: RecordStore | str | os.PathLike[str]) -> tuple[RecordStore, bool]:
     """A store, and whether it is opened here."""
     if isinstance(store, str | os.PathLike):
-        opened: RecordStore = importlib.import_module("hetagent.learn.store").Store(
-            os.fspath(store)
-        )
+        from hetagent.learn.store import Store  # type: ignore[import-not-found, unused-ignore]
+
+        opened: RecordStore = Store(os.fspath(store))
         return opened, True
     if not isinstance(store, RecordStore):
         raise InputError(
