@@ -433,6 +433,21 @@ def test_importing_twice_keeps_everything_once(tmp_path):
     assert len(store.kept) == 2
 
 
+def test_ids_made_with_a_key_tell_nothing_and_stay_the_same(tmp_path):
+    path = write(tmp_path / "log", FLYWHEEL)
+    (plain,) = records(path)
+    keyed = []
+    for key in ("a", "a", "b"):
+        defaults = Defaults(pseudonym=lambda one, key=key: key + one)
+        keyed.append(records(path, defaults=defaults)[0].id)
+    assert keyed[0] == keyed[1]
+    assert len({plain.id, *keyed}) == 3
+    assert {one[:12] for one in keyed} == {plain.id[:12]}
+    (tmp_path / "own").write_text(plain.to_json())
+    again = records(tmp_path / "own", defaults=Defaults(pseudonym=lambda one: "x"))
+    assert again == [plain]
+
+
 def test_records_are_redacted_before_they_are_kept(tmp_path):
     store = MemoryStore()
     told: list[int] = []

@@ -76,7 +76,7 @@ def import_records(
     provenance = Provenance(_rules(trainable or []))
     faults: list[InputError] = []
     report = []
-    with _kept(store, dry_run=dry_run) as keep:
+    with _kept(store, dry_run=dry_run) as (keep, pseudonym):
         for file in files:
             name = format or detect(file)
             defaults = Defaults(
@@ -86,6 +86,7 @@ def import_records(
                 workload=workload,
                 interactive=interactive,
                 provenance=provenance,
+                pseudonym=pseudonym,
             )
             before = len(faults)
             records = read_records(
@@ -183,21 +184,31 @@ def _rules(given: list[str]) -> dict[str, Any]:
 
 
 @contextmanager
-def _kept(store: str | None, *, dry_run: bool) -> Iterator[Callable[..., Any]]:
-    """What redacts records and puts them into the store."""
+def _kept(store: str | None, *, dry_run: bool) -> Iterator[tuple[Callable[..., Any], Any]]:
+    """What redacts records and puts them into the store, and the store's keyed hash for ids."""
     from hetagent.integrations.importing import import_into
 
     if dry_run:
-        yield lambda records, tell: import_into(
-            _Nowhere(), records, redact=lambda record: record, tell=tell
+        nowhere = _Nowhere()
+        yield (
+            lambda records, tell: import_into(
+                nowhere, records, redact=lambda record: record, tell=tell
+            ),
+            None,
         )
         return
     from hetagent.learn.redact import Redactor  # type: ignore[import-not-found, unused-ignore]
-    from hetagent.learn.store import Store  # type: ignore[import-not-found, unused-ignore]
+    from hetagent.learn.store import (  # type: ignore[import-not-found, unused-ignore]
+        Custodian,
+        Store,
+    )
 
     redact = Redactor()
-    with Store(store) as opened:
-        yield lambda records, tell: import_into(opened, records, redact=redact, tell=tell)
+    with Store(store) as opened, Custodian(store) as custodian:
+        yield (
+            lambda records, tell: import_into(opened, records, redact=redact, tell=tell),
+            custodian.pseudonym,
+        )
 
 
 class _Nowhere:

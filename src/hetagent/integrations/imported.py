@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +27,8 @@ class Defaults:
         workload: The group they belong to.
         interactive: Whether a person talks with the model in them.
         provenance: Knows whether answers of a model may train another.
+        pseudonym: A keyed hash that ids are made with, such as a store's `Custodian.pseudonym`.
+            Without one, an id made of a call's content lets whoever sees it test guesses at that.
     """
 
     model: str = "unknown"
@@ -35,12 +37,14 @@ class Defaults:
     workload: str | None = None
     interactive: bool = False
     provenance: Provenance = field(default_factory=Provenance)
+    pseudonym: Callable[[str], str] | None = None
 
     def over(self, record: CallRecord) -> CallRecord:
         """The record with what it does not say."""
         known = self.provenance.of(record.model, record.served_model)
         return replace(
             record,
+            id=record.id if self.pseudonym is None else _keyed(record.id, self.pseudonym),
             source="import",
             client_id=record.client_id or self.client,
             workload=record.workload or self.workload,
@@ -57,8 +61,17 @@ def record_id(time: datetime | None, *parts: Any) -> str:
         parts: What tells the entry from others, as JSON data.
     """
     told = json.dumps(parts, ensure_ascii=True, sort_keys=True, separators=(",", ":"), default=str)
-    digest = int.from_bytes(hashlib.sha256(told.encode()).digest()[:10], "big")
     milliseconds = 0 if time is None else max(0, int(time.timestamp() * 1000)) % (1 << 48)
+    return _id(milliseconds, told)
+
+
+def _keyed(id: str, pseudonym: Callable[[str], str]) -> str:  # noqa: A002 - as the record has it
+    """The id without what could be computed from a call's content alone."""
+    return _id(int(id[:12], 16), pseudonym(id))
+
+
+def _id(milliseconds: int, told: str) -> str:
+    digest = int.from_bytes(hashlib.sha256(told.encode()).digest()[:10], "big")
     value = (milliseconds << 80) | digest
     value = value & ~(0xF << 76) | (0x8 << 76)
     value = value & ~(0x3 << 62) | (0x2 << 62)
