@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -19,9 +20,9 @@ from tests.support.openai_server import OpenAIServer, Reply
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Item .* using the `ReadOnly` qualifier"),
     pytest.mark.filterwarnings("ignore:Accessing the 'model_"),
-    # It leaves connections of a loop that has ended to the garbage collector.
+    # It leaves loops and their sockets to the garbage collector.
     pytest.mark.filterwarnings(
-        "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
+        "ignore:Exception ignored in. <:pytest.PytestUnraisableExceptionWarning"
     ),
 ]
 
@@ -31,6 +32,13 @@ MESSAGES = [{"role": "user", "content": "hi"}]
 @pytest.fixture(scope="module")
 def litellm() -> Any:
     return import_litellm()
+
+
+@pytest.fixture(autouse=True)
+def _swept() -> Iterator[None]:
+    """What LiteLLM leaves to the garbage collector is found here, not in somebody else's test."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
