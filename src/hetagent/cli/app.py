@@ -10,6 +10,7 @@ import typer
 from hetagent.cli.calibrate import EPILOG, calibrate
 from hetagent.cli.models import app as models_app
 from hetagent.cli.options import EscalateOption, JsonOption, LlmOption, SlmOption
+from hetagent.cli.records import app as records_app
 
 __all__ = ["app"]
 
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models_app, name="models")
+app.add_typer(records_app, name="records")
 
 
 @app.callback(invoke_without_command=True)

@@ -9,7 +9,15 @@ import typer
 
 from hetagent.models.base import Model
 
-__all__ = ["INTERRUPTED", "EscalateOption", "JsonOption", "LlmOption", "SlmOption", "model_named"]
+__all__ = [
+    "INTERRUPTED",
+    "EscalateOption",
+    "JsonOption",
+    "LlmOption",
+    "SlmOption",
+    "StoreOption",
+    "model_named",
+]
 
 INTERRUPTED = 130
 """Exit code of an interrupted command, as shells have it for SIGINT."""
@@ -22,6 +30,14 @@ LlmOption = Annotated[
     str | None,
     typer.Option(
         "--llm", help="The LLM: catalogue name, .gguf path, or LiteLLM name like openai/gpt-5-mini."
+    ),
+]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        help="A file or postgresql:// address; default: $HETAGENT_RECORDS, else the user's own.",
+        show_default=False,
     ),
 ]
 EscalateOption = Annotated[

@@ -175,7 +175,15 @@ class Store:
             try:
                 connection.execute(self._insert, rows)
             except sa.exc.IntegrityError as error:
-                raise _RetiredKeyError from error
+                if _names_a_foreign_key(error.orig):
+                    raise _RetiredKeyError from error
+                raise
+
+
+def _names_a_foreign_key(error: BaseException | None) -> bool:
+    """A record's key is the one column that refers to another table."""
+    said = getattr(error, "sqlite_errorname", None) or getattr(error, "sqlstate", None)
+    return said in ("SQLITE_CONSTRAINT_FOREIGNKEY", "23503")
 
 
 class _RetiredKeyError(Exception):

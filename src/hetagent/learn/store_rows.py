@@ -88,8 +88,10 @@ def sealed(record: CallRecord, *, sealer: Sealer, origins: Key) -> dict[str, Any
     """The row of a record.
 
     Raises:
-        StoreError: The record holds what JSON cannot express.
+        StoreError: The record has no id, or holds what JSON cannot express.
     """
+    if not record.id:
+        raise StoreError("A record has no id.", hint="hetagent.learn.record.new_id makes one.")
     row: dict[str, Any] = {"id": _text(record.id), "time_us": microseconds(record.time)}
     exact: dict[str, Any] = {}
     for column, (held, attribute) in _PLAIN.items():

@@ -96,11 +96,11 @@ MIGRATIONS: Sequence[Migration] = (
     Migration(
         "0001_records",
         (
-            "CREATE TABLE call_record_facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+            "CREATE TABLE call_record_facts (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL)",
             "CREATE TABLE call_record_keys ("
-            "id TEXT PRIMARY KEY, purpose TEXT NOT NULL, since_us BIGINT NOT NULL)",
+            "id TEXT NOT NULL PRIMARY KEY, purpose TEXT NOT NULL, since_us BIGINT NOT NULL)",
             "CREATE TABLE call_records ("
-            "id TEXT PRIMARY KEY, time_us BIGINT NOT NULL, form TEXT NOT NULL, "
+            "id TEXT NOT NULL PRIMARY KEY, time_us BIGINT NOT NULL, form TEXT NOT NULL, "
             "source TEXT NOT NULL, model TEXT NOT NULL, served_model TEXT, "
             "served_by TEXT NOT NULL, reason TEXT NOT NULL, prompt_tokens BIGINT, "
             "completion_tokens BIGINT, cached_tokens BIGINT, thinking_tokens BIGINT, "
@@ -160,7 +160,7 @@ def migrate(connection: sa.Connection) -> None:
         connection.execute(
             sa.text(
                 "CREATE TABLE IF NOT EXISTS call_record_migrations "
-                "(name TEXT PRIMARY KEY, applied_us BIGINT NOT NULL)"
+                "(name TEXT NOT NULL PRIMARY KEY, applied_us BIGINT NOT NULL)"
             )
         )
     for one in MIGRATIONS:
