@@ -332,9 +332,12 @@ def test_a_reader_needs_no_key_of_origins_and_a_custodian_none_of_records(
 
 def test_a_reader_can_change_nothing(store, record, place, keys):
     store.append([record()])
-    with Reader(place, keys=keys) as reader, pytest.raises(StoreError, match="not allow"):
-        with reader._database.write() as connection:
-            connection.execute(sa.text("DELETE FROM call_records"))
+    with (
+        Reader(place, keys=keys) as reader,
+        pytest.raises(StoreError, match="not allow"),
+        reader._database.write() as connection,
+    ):
+        connection.execute(sa.text("DELETE FROM call_records"))
     with Reader(place, keys=keys) as reader:
         assert reader.count() == 1
 

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
-from uuid import uuid4
 
 HINT = "PostgreSQL is not installed (Debian: apt-get install postgresql)"
 
@@ -44,7 +43,7 @@ class Postgres:
 
     def __enter__(self) -> Self:
         # Not pytest's own folder, which other accounts may not enter; short, for sockets' names.
-        self.folder = Path(tempfile.mkdtemp(prefix="hetagent-pg-", dir="/tmp"))
+        self.folder = Path(tempfile.mkdtemp(prefix="hetagent-pg-", dir=self._place()))
         if self._account:
             os.chown(self.folder, int(self._account["user"]), int(self._account["group"]))
         try:
@@ -67,19 +66,29 @@ class Postgres:
         shutil.rmtree(self.folder)
 
     def database(self) -> str:
-        """The address of a new, empty database."""
-        name = f"d{uuid4().hex[:12]}"
-        self.sql(f"CREATE DATABASE {name}")
-        return self.address(name)
+        """The address of the one database, emptied: making another takes thousands of files."""
+        self.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = 'postgres' AND pid <> pg_backend_pid()"
+        )
+        self.sql("DROP SCHEMA public CASCADE")
+        self.sql("CREATE SCHEMA public; GRANT USAGE ON SCHEMA public TO public")
+        return self.address()
 
-    def address(self, database: str, *, user: str = "owner") -> str:
-        """The address of a database, for an account."""
-        return f"postgresql://{user}@/{database}?host={quote(str(self.folder), safe='')}"
+    def address(self, *, user: str = "owner") -> str:
+        """The address of the database, for an account."""
+        return f"postgresql://{user}@/postgres?host={quote(str(self.folder), safe='')}"
 
-    def sql(self, text: str, *, database: str = "postgres") -> None:
+    def sql(self, text: str) -> None:
         """Run SQL as the owner of all."""
-        self._run("psql", "-h", str(self.folder), "-U", "owner", "-d", database, "-qX",
+        self._run("psql", "-h", str(self.folder), "-U", "owner", "-d", "postgres", "-qX",
                   "-v", "ON_ERROR_STOP=1", "-c", text)  # fmt: skip
+
+    def _place(self) -> str:
+        """In memory where nothing needs to last and there is room."""
+        memory = Path("/dev/shm")
+        roomy = memory.is_dir() and shutil.disk_usage(memory).free > 1_000_000_000
+        return str(memory) if roomy and not self._durable else "/tmp"
 
     @property
     def _data(self) -> str:

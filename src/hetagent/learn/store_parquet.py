@@ -213,7 +213,8 @@ def _replaced(path: Path) -> Iterator[Path]:
             hint="Free some space, or export to another folder.",
         ) from error
     finally:
-        fresh.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            fresh.unlink(missing_ok=True)
 
 
 def _files(folder: Path) -> list[Path]:
