@@ -455,6 +455,7 @@ def test_errors_do_not_quote_what_a_record_says(store, place, record):
     assert "MARK" not in " ".join(shown)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_store_goes_on_in_a_forked_process(place, keys, record):
     with Store(place, keys=keys) as store:
         store.append([record()])

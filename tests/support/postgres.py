@@ -49,21 +49,29 @@ class Postgres:
         try:
             self._run("initdb", "-D", self._data, "-A", "trust", "-U", "owner", "--no-sync",
                       "-E", "UTF8", "--locale=C.UTF-8")  # fmt: skip
-            settings = ["listen_addresses=''", f"unix_socket_directories='{self.folder}'",
-                        "max_connections=120", "log_min_messages=fatal"]  # fmt: skip
-            if not self._durable:
-                settings.append("fsync=off")
-            options = " ".join(f"-c {setting}" for setting in settings)
-            self._run("pg_ctl", "-D", self._data, "-l", str(self.folder / "log"), "-w",
-                      "-o", options, "start")  # fmt: skip
+            self.start()
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._run("pg_ctl", "-D", self._data, "-m", "immediate", "-w", "stop")
+        self.crash()
         shutil.rmtree(self.folder)
+
+    def start(self) -> None:
+        """Start the server; after a crash it recovers from its log first."""
+        settings = ["listen_addresses=''", f"unix_socket_directories='{self.folder}'",
+                    "max_connections=120", "log_min_messages=fatal"]  # fmt: skip
+        if not self._durable:
+            settings.append("fsync=off")
+        options = " ".join(f"-c {setting}" for setting in settings)
+        self._run("pg_ctl", "-D", self._data, "-l", str(self.folder / "log"), "-w",
+                  "-o", options, "start")  # fmt: skip
+
+    def crash(self) -> None:
+        """Stop it at once, with nothing written that its log does not have already."""
+        self._run("pg_ctl", "-D", self._data, "-m", "immediate", "-w", "stop")
 
     def database(self) -> str:
         """The address of the one database, emptied: making another takes thousands of files."""

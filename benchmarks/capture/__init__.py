@@ -1,0 +1,1 @@
+"""Capturing calls: how fast, and what is lost when things fail."""
