@@ -19,7 +19,8 @@ TIMEOUT = 0.5
 
 
 def measure(report: Report, options: argparse.Namespace) -> None:
-    logging.getLogger("hetagent").setLevel(logging.ERROR)
+    for name in ("hetagent", "psycopg"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     failed = lost = 0.0
     refused = True
     for database in DATABASES:

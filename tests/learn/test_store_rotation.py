@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from hetagent.errors import StoreError
 from hetagent.learn.keys import EnvironmentKeys, FolderKeys, Key
-from hetagent.learn.store import Reader, Store
+from hetagent.learn.store import Custodian, Reader, Store
 from hetagent.learn.store_database import Database
 from hetagent.learn.store_rotation import KeyRing
 
@@ -155,3 +155,39 @@ def test_rotation_under_load_leaves_no_record_behind(place, keys, record):
         found = {one.id for one in reader.records()}
     assert {one.id for one in written} <= found
     assert len(found) == 400 + len(written)
+
+
+def test_rotation_without_the_old_key_is_refused_before_anything_is_changed(
+    place, keys, tmp_path, record
+):
+    with Store(place, keys=keys) as store:
+        store.append([record()])
+    (old,) = held(keys)
+    for other in (FolderKeys(tmp_path / "none"), EnvironmentKeys(environment=variables(Key.new()))):
+        with KeyRing(place, keys=other) as ring, pytest.raises(StoreError, match=old.id):
+            ring.rotate()
+    assert used_keys(place) == {old.id}
+
+
+def variables(key: Key) -> dict[str, str]:
+    return {"HETAGENT_RECORDS_KEY": key.to_text()}
+
+
+def test_a_key_that_is_not_the_stores_is_passed_over(place, record):
+    names = ("HETAGENT_RECORDS_KEY", "HETAGENT_ORIGINS_KEY")
+    right = {name: Key.new().to_text() for name in names}
+    with Store(place, keys=EnvironmentKeys(environment=right)) as store:
+        store.append([record(client_id="alice")])
+    both = {name: f"{Key.new().to_text()},{key}" for name, key in right.items()}
+    source = EnvironmentKeys(environment=both)
+    with Store(place, keys=source) as store:
+        store.append([record(client_id="alice")])
+    with Custodian(place, keys=source) as custodian:
+        assert custodian.forget("alice") == 2
+
+
+def test_one_key_for_both_purposes_is_refused(place):
+    key = Key.new().to_text()
+    both = {"HETAGENT_RECORDS_KEY": key, "HETAGENT_ORIGINS_KEY": key}
+    with pytest.raises(StoreError, match="already that of origins"):
+        Store(place, keys=EnvironmentKeys(environment=both))

@@ -77,9 +77,9 @@ class Database:
         self._lock = threading.Lock()
         self._engines: dict[int, Engine] = {}
         self.sqlite = self._url.get_backend_name() == "sqlite"
-        self.name = (
-            str(self._url.database) if self.sqlite else self._url.render_as_string()
-        )  # without its password
+        # Without its password, which SQLAlchemy writes as stars.
+        shown = self._url.set(drivername="postgresql")
+        self.name = str(self._url.database) if self.sqlite else shown.render_as_string()
         try:
             self._open(make=make)
         except BaseException:

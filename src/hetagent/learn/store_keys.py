@@ -22,7 +22,7 @@ __all__ = ["known_keys", "load_keys", "missing_keys", "register_key", "store_nam
 
 
 def load_keys(database: Database, source: KeySource, purpose: Purpose) -> Keys:
-    """Keys to read with, or to hash origins with.
+    """Keys to read with, or to hash origins with: those of the source that the store knows.
 
     Raises:
         StoreError: They are not here, or are another store's.
@@ -30,9 +30,10 @@ def load_keys(database: Database, source: KeySource, purpose: Purpose) -> Keys:
     with database.read() as connection:
         name, known = store_name(connection), known_keys(connection, purpose)
     found = source.load(name, purpose)
-    if found is None or not any(found.get(one) for one in known):
+    useful = () if found is None else tuple(key for key in found.all if key.id in known)
+    if not useful:
         raise missing_keys(database, source.place(name, purpose), purpose, known)
-    return found
+    return Keys(useful)
 
 
 def writing_key(database: Database, source: KeySource, purpose: Purpose) -> Key:
@@ -73,9 +74,20 @@ def _first(database: Database, source: KeySource, purpose: Purpose) -> tuple[Key
 
 
 def register_key(connection: Connection, key: Key, purpose: Purpose) -> None:
-    """Let the store know a key, if it does not yet."""
-    if key.id in known_keys(connection, purpose):
+    """Let the store know a key, if it does not yet.
+
+    Raises:
+        StoreError: It knows it for another purpose.
+    """
+    found = connection.scalar(sa.select(key_table.c.purpose).where(key_table.c.id == key.id))
+    if found == purpose:
         return
+    if found is not None:
+        raise StoreError(
+            f"The key {key.id} is already that of {found}, and cannot be that of {purpose} too.",
+            hint="Use two keys, so that two people can hold them; `hetagent records new-key` "
+            "prints one.",
+        )
     connection.execute(
         key_table.insert().values(id=key.id, purpose=purpose, since_us=time.time_ns() // 1000)
     )

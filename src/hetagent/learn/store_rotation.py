@@ -21,7 +21,6 @@ from hetagent.learn.store_crypto import Opener, Sealer
 from hetagent.learn.store_database import Database
 from hetagent.learn.store_keys import (
     known_keys,
-    load_keys,
     missing_keys,
     register_key,
     store_name,
@@ -154,7 +153,9 @@ class KeyRing:
         """
         with self._database.read() as connection:
             known = known_keys(connection, "records")
-        held = load_keys(self._database, self._source, "records")
+        held = self._source.load(self._name, "records")
+        if held is None:
+            raise self._missing(known)
         if known == [held.all[0].id]:  # else a rotation has begun already
             held = held.with_new()
             self._source.save(self._name, "records", held)
@@ -162,8 +163,7 @@ class KeyRing:
         old = [one for one in known if one != new.id]
         absent = [one for one in old if held.get(one) is None]
         if absent:
-            place = self._source.place(self._name, "records")
-            raise missing_keys(self._database, place, "records", absent)
+            raise self._missing(absent)
         with self._database.write() as connection:
             register_key(connection, new, "records")
         done = _reseal_all(self._database, Opener(held), Sealer(new), old, progress)
@@ -172,6 +172,10 @@ class KeyRing:
             with contextlib.suppress(StoreError):
                 self._source.save(self._name, "records", Keys((new,)))
         return Rotated(new.id, done, tuple(old))
+
+    def _missing(self, names: Sequence[str]) -> StoreError:
+        place = self._source.place(self._name, "records")
+        return missing_keys(self._database, place, "records", names)
 
 
 def _reseal_all(
