@@ -11,6 +11,7 @@ from hetagent.cli import curate
 from hetagent.cli.calibrate import EPILOG, calibrate
 from hetagent.cli.models import app as models_app
 from hetagent.cli.options import EscalateOption, JsonOption, LlmOption, SlmOption, ValueOption
+from hetagent.cli.records import app as records_app
 from hetagent.cli.workloads import app as workloads_app
 
 __all__ = ["app"]
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.add_typer(workloads_app, name="workloads")
+app.add_typer(records_app, name="records")
 
 
 @app.callback(invoke_without_command=True)
