@@ -1,8 +1,8 @@
 """Invented values with valid checksums, drawn from a seed: cards, IBANs, national ids, secrets.
 
-The checksums are written anew here, so that a mistake in the package is not made twice. Secrets have
-the shape that their providers give them and are random; they are made here rather than written into
-the cases, so that no scanner of repositories takes them for real ones.
+The checksums are written anew here, so that a mistake in the package is not made twice. Secrets
+have the shape that their providers give them and are random; they are made here rather than written
+into the cases, so that no scanner of repositories takes them for real ones.
 """
 
 from __future__ import annotations
@@ -168,9 +168,44 @@ def it_cf(random: Random, _: str) -> str:
     odd = dict(
         zip(
             string.digits + UPPER,
-            [1, 0, 5, 7, 9, 13, 15, 17, 19, 21]
-            + [1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22]
-            + [25, 24, 23],
+            [
+                1,
+                0,
+                5,
+                7,
+                9,
+                13,
+                15,
+                17,
+                19,
+                21,
+                1,
+                0,
+                5,
+                7,
+                9,
+                13,
+                15,
+                17,
+                19,
+                21,
+                2,
+                4,
+                18,
+                20,
+                11,
+                3,
+                6,
+                8,
+                12,
+                14,
+                16,
+                10,
+                22,
+                25,
+                24,
+                23,
+            ],
             strict=True,
         )
     )
@@ -336,9 +371,21 @@ IDS: dict[str, Callable[[Random, str], str]] = {
     )
 }  # fmt: skip
 
-WORDS = (
-    "tulip rain marble copper harvest violet thunder pepper walnut glacier saffron pirate compass"
-).split()
+WORDS = [
+    "tulip",
+    "rain",
+    "marble",
+    "copper",
+    "harvest",
+    "violet",
+    "thunder",
+    "pepper",
+    "walnut",
+    "glacier",
+    "saffron",
+    "pirate",
+    "compass",
+]
 
 
 def password(random: Random, _: str) -> str:
