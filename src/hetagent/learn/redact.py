@@ -13,7 +13,7 @@ import os
 import re
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -42,6 +42,7 @@ class _Value:
     """A value of a trace: its forms and what stands in for it."""
 
     kind: str
+    canonical: str
     surrogates: Surrogates
     targets: tuple[Target, ...]
     again: int = 0
@@ -213,7 +214,7 @@ class Redactor:
             for edit in self._of_piece(read, known, words, used):
                 start, end, text = read.piece.back(edit.start, edit.end, edit.text)
                 edits.append(replace(edit, start=start, end=end, text=text))
-        counts.update(value.kind for value in used)
+        counts.update(_counted(used))
         return [
             (leaf, sorted(edits, key=lambda one: one.start)) for leaf, edits in by_leaf.values()
         ]
@@ -291,7 +292,7 @@ class Redactor:
         """A surrogate that stands in for nothing else in the trace."""
         for again in range(20):
             targets = targets_of(known[0], value, surrogates, names=trace.names, again=again)
-            one = _Value(known[0], surrogates, targets, again)
+            one = _Value(*known, surrogates, targets, again)
             new = _canonical(known[0], _surrogate(one, value))
             if trace.taken.get(new, known) == known and new != known[1]:
                 break
@@ -324,6 +325,15 @@ def _surrogate(value: _Value, text: str) -> str:
     if value.kind == "person":
         return value.targets[0].replace(_whole(text))
     return value.surrogates.of(value.kind, text, again=value.again)
+
+
+def _counted(used: Iterable[_Value]) -> Iterator[str]:
+    """The kinds of values that were replaced; a part of a name that is there whole is none."""
+    names = [value.canonical.split() for value in used if value.kind == "person"]
+    for value in used:
+        own = value.canonical.split()
+        if value.kind != "person" or not any(set(own) < set(other) for other in names):
+            yield value.kind
 
 
 def _whole(text: str) -> re.Match[str]:

@@ -80,7 +80,7 @@ _ROMANCE = (
     r"la|le|les|el|los)['’]?[ ]?)*"
 )
 _NUMBER_FIRST = re.compile(
-    rf"(?i:(?<![\w.,])\d{{1,4}}(?:[ ]?(?:bis|ter|quater|[a-d]))?,?[ ]+(?:{_ROMANCE_WORDS})[ ]+)"
+    rf"(?i:(?<![\w.,/-])\d{{1,4}}(?:[ ]?(?:bis|ter|quater|[a-d]))?,?[ ]+(?:{_ROMANCE_WORDS})[ ]+)"
     rf"(?:(?i:{_ROMANCE})[{UPPER}\d][\w’'.-]*[ ]?){{1,5}}(?<! )"
 )
 _NUMBER_LAST = re.compile(

@@ -143,8 +143,8 @@ def poland(digits: str) -> bool:
 
 
 def finland(text: str) -> bool:
-    """Henkilötunnus: day, sign, number, and a character for the rest by 31."""
-    return dated(text, "dmy") and _HETU[int(text[:6] + text[7:10]) % 31] == text[10]
+    """Henkilötunnus: day, perhaps a letter, number, and a character for the rest by 31."""
+    return dated(text, "dmy") and _HETU[int(text[:6] + text[-4:-1]) % 31] == text[-1]
 
 
 def norway(digits: str) -> bool:

@@ -85,7 +85,7 @@ def _end_of(match: re.Match[str], length: int) -> int | None:
 
 _EMAIL = re.compile(
     r"(?<![\w.+%-])[\w.+'%=&-]*[\w+%-]@(?:[\w](?:[\w-]*[\w])?\.)+(?:[^\W\d_]{2,}|xn--[\w-]+)"
-    r"(?![\w@])"
+    r"(?![^\W\d_]|@)"
 )
 _QUOTED_EMAIL = re.compile(r"(?<![\w.+-])([\w.+-]+)%40((?:[\w-]+\.)+[a-z]{2,})(?!\w)")
 _NO_MAILBOX = ("git@", "hg@", "svn@")

@@ -38,8 +38,8 @@ _KINDS = {
         address street streetaddress addressline addressline1 addressline2 line1 line2 address1
         address2 homeaddress shippingaddress billingaddress deliveryaddress
         mailingaddress streetname postaladdress residence strasse straße adresse anschrift
-        direccion calle rue indirizzo endereco adres ulica zip zipcode postcode postalcode plz codigopostal codepostal cap cep
-        postnummer
+        direccion calle rue indirizzo endereco adres ulica zip zipcode postcode postalcode plz
+        codigopostal codepostal cap cep postnummer
     """,
     "national_id": """
         ssn socialsecurity socialsecuritynumber sin nino nationalinsurance nhs nhsnumber nationalid

@@ -54,9 +54,9 @@ class Found:
 def settle(found: Iterable[Found], text: str) -> tuple[Found, ...]:
     """Finds that do not overlap, in order.
 
-    The user's own patterns win, then secrets; names give way to all else. Between the others the
-    surer find wins, then the longer one. What a name or an address has besides stays a find of its
-    own, so that no half of it is left.
+    The user's own patterns win, then secrets; addresses and names give way to all else. Between
+    equals the surer find wins, then the longer one. What a name or an address has besides stays a
+    find of its own, so that no half of it is left.
     """
     kept: list[Found] = []
     for one in sorted(found, key=_rank):
@@ -69,7 +69,7 @@ def settle(found: Iterable[Found], text: str) -> tuple[Found, ...]:
 
 def _rank(one: Found) -> tuple[int, bool, int, int, int]:
     kind = KINDS.index(one.kind) if one.kind in KINDS else -1
-    group = -1 if one.by == "custom" else {"secret": 0, "person": 2}.get(one.kind, 1)
+    group = -1 if one.by == "custom" else {"secret": 0, "address": 2, "person": 3}.get(one.kind, 1)
     return group, not one.sure, one.start - one.end, kind, one.start
 
 

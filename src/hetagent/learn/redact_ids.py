@@ -38,6 +38,13 @@ class NationalId:
     words: re.Pattern[str]
     alone: bool = False
 
+    def check(self, text: str) -> bool:
+        """Whether the check digits hold, or there are none; separators are passed over."""
+        try:
+            return self.holds is None or self.holds(re.sub(r"[^0-9A-Za-z]", "", text))
+        except (ValueError, KeyError, IndexError):
+            return False
+
 
 def _id(
     name: str,
@@ -287,8 +294,7 @@ def find_national_ids(text: str, *, hint: str = "") -> Iterator[Found]:
     """National ids in a text of at least seven digits; ``hint`` is the name of its field."""
     for one in NATIONAL_IDS:
         for match in one.form.finditer(text):
-            compact = re.sub(r"[^0-9A-Za-z]", "", match[0])
-            holds = one.holds is None or _held(one.holds, compact)
+            holds = one.check(match[0])
             told = _told(one.words, text, match.start(), match.end(), hint)
             if (one.alone and holds) or told == "right before" or (told and holds):
                 yield Found(match.start(), match.end(), "national_id", sure=bool(told) or one.alone)
@@ -299,17 +305,9 @@ def find_national_ids(text: str, *, hint: str = "") -> Iterator[Found]:
 
 def id_of(text: str) -> NationalId | None:
     """Which country's id a text is, by its whole form and check."""
-    compact = re.sub(r"[^0-9A-Za-z]", "", text)
     fits = [one for one in NATIONAL_IDS if one.form.fullmatch(text)]
-    held = [one for one in fits if one.holds is not None and _held(one.holds, compact)]
+    held = [one for one in fits if one.holds is not None and one.check(text)]
     return next(iter(held or fits), None)
-
-
-def _held(holds: Callable[[str], bool], compact: str) -> bool:
-    try:
-        return holds(compact)
-    except (ValueError, KeyError, IndexError):
-        return False
 
 
 def _told(words: re.Pattern[str], text: str, start: int, end: int, hint: str) -> str:

@@ -159,7 +159,7 @@ def _likely(name: str) -> bool:
     first = re.split(r"[-’']", tokens[0].lower())[0]
     if first in _TOWNS:
         return False
-    if any(token.lower() in NO_NAMES for token in tokens):
+    if any(_no_name(token) for token in tokens):
         return any(known_given(token) for token in tokens)
     return first in GIVEN or any(known_given(token) for token in tokens[:2])
 

@@ -67,7 +67,7 @@ _WORD = (
     r"session(?:[_ -]?id)?|sessid|sid|phpsessid|jsessionid|sig|signature|authorization|cookie)"
 )
 _ASSIGNED = re.compile(
-    r"(?i)(?<![a-z])(?:[a-z0-9]+[_.-])*(?P<word>" + _WORD + r")"
+    r"(?i)(?<![a-z])(?:[a-z0-9]+[_.-])*(?:pg|db|my|app|user|root|admin)?(?P<word>" + _WORD + r")"
     r"(?P<between>\\?[\"'\]]{0,2}[ \t]*(?:=>|:=|[:=])[ \t]*(?:\\?[\"'`])?(?:Bearer |Basic )?)"
     r"(?P<value>[^\s\"'`<>,;\\]{4,})"
 )

@@ -190,7 +190,7 @@ class Surrogates:
         if name == "uk nino":
             return _poured(f"QQ{draw.digits(6)}{draw.pick('ABCD')}", text)
         if name == "uk nhs":
-            return _poured(self._wrong("999" + draw.digits(7), text), text)
+            return self._wrong("999" + draw.digits(7), text)
         return self._wrong("".join(_like(char, draw) for char in text), text)
 
     def _wrong(self, drawn: str, text: str) -> str:
@@ -200,11 +200,7 @@ class Surrogates:
         if known is None or known.holds is None:
             return poured
         for _ in range(12):
-            compact = re.sub(r"[^0-9A-Za-z]", "", poured)
-            try:
-                if not known.holds(compact):
-                    return poured
-            except (ValueError, KeyError, IndexError):
+            if not known.check(poured):
                 return poured
             at = max(place for place, char in enumerate(poured) if char.isdigit())
             poured = poured[:at] + str((int(poured[at]) + 1) % 10) + poured[at + 1 :]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass
+from functools import cached_property
 from urllib.parse import quote
 
 from hetagent.learn.redact_letters import words
@@ -20,6 +21,7 @@ __all__ = ["Edit", "Target", "targets_of"]
 _GAP = r"[\s\u00a0().\-/]{0,3}"
 _NUMBERS = ("card", "iban", "phone", "national_id")
 _EXACT = ("secret",)
+_NO_PART = (NO_NAMES - AMBIGUOUS) | PARTICLES
 # Capitalised at the start of a sentence, these are more often words than names.
 _WORDS = frozenset(
     words(
@@ -49,14 +51,15 @@ class Edit:
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Target:
     """One form of a value.
 
     Attributes:
         kind: What it is.
         quick: In lower case, a part of every text in which it can occur.
-        pattern: Where it occurs.
+        expression: Where it occurs, as a regular expression.
+        flags: Of that.
         replace: What stands in for an occurrence.
         fits: Whether an occurrence in a text is one.
         strong: Whether it is replaced in schemas as well.
@@ -64,10 +67,16 @@ class Target:
 
     kind: str
     quick: str
-    pattern: re.Pattern[str]
+    expression: str
     replace: Callable[[re.Match[str]], str]
     fits: Callable[[re.Match[str]], bool] | None = None
     strong: bool = True
+    flags: int = 0
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """Compiled only where a text may have it, since that takes longer than to search."""
+        return re.compile(self.expression, self.flags)
 
     def edits(self, text: str, lower: str) -> Iterator[Edit]:
         """All occurrences in a text; ``lower`` is the same text in lower case."""
@@ -102,14 +111,15 @@ def targets_of(
     return (_text(kind, value, surrogates.of(kind, value, again=again)),)
 
 
-def _text(kind: str, value: str, surrogate: str, *, exact: bool = False) -> Target:
+def _text(kind: str, value: str, surrogate: str, *, quick: str = "") -> Target:
     """A value as it is, or quoted for JSON or a URL; in any case where case says nothing."""
-    flags = 0 if exact or kind in _EXACT else re.IGNORECASE
+    flags = 0 if kind in _EXACT else re.IGNORECASE
 
     def replace(match: re.Match[str]) -> str:
         return _as(match[0], value, surrogate) if flags else _quoted(match[0], value, surrogate)
 
-    return Target(kind, _quick(value), re.compile(_edged(value, _spelled(value)), flags), replace)
+    expression = _edged(value, _spelled(value))
+    return Target(kind, quick or _quick(value), expression, replace, flags=flags)
 
 
 def _number(kind: str, value: str, surrogates: Surrogates, again: int) -> Target:
@@ -119,12 +129,12 @@ def _number(kind: str, value: str, surrogates: Surrogates, again: int) -> Target
     if kind == "phone" and len(last_digits(value)) > 5:
         chars, before = last_digits(value), r"(?:[+(]{0,2}\d[\d\s().\-/]{0,9})?"
     body = _GAP.join(map(re.escape, chars))
-    pattern = re.compile(rf"(?<![^\W_])(?<!\d[.,]){before}{body}(?![^\W_])", re.IGNORECASE)
+    expression = rf"(?<![^\W_])(?<!\d[.,]){before}{body}(?![^\W_])"
 
     def replace(match: re.Match[str]) -> str:
         return surrogates.of(kind, match[0], again=again)
 
-    return Target(kind, chars[-1:].lower(), pattern, replace)
+    return Target(kind, chars[-1:].lower(), expression, replace, flags=re.IGNORECASE)
 
 
 def _person(
@@ -154,7 +164,7 @@ def _person(
     if re.fullmatch(r"[\w.-]+", value) and len(parts) == 1 and re.search(r"[._\d]", value):
         return
     for token in parts if len(tokens) > 1 else ():
-        if len(token.strip(".")) > 1 and token.lower() not in NO_NAMES | PARTICLES:
+        if len(token.strip(".")) > 1 and token.lower() not in _NO_PART:
             yield _part(token, new[token])
 
 
@@ -172,11 +182,13 @@ def _handles(first: str, last: str, new_first: str, new_last: str) -> Iterator[T
             (first, last, f"{new_first}{mark}{new_last}"),
             (last, first, f"{new_last}{mark}{new_first}"),
         ):
-            yield _text("person", f"{one}{mark}{other}".lower(), new.lower())
+            handle = f"{one}{mark}{other}".lower()
+            yield _text("person", handle, new.lower(), quick=handle)
     if len(last) > 3:
         for mark in ".", "_", "":
             new = f"{new_first[0]}{mark}{new_last}".lower()
-            yield _text("person", f"{first[0]}{mark}{last}".lower(), new)
+            handle = f"{first[0]}{mark}{last}".lower()
+            yield _text("person", handle, new, quick=handle)
 
 
 def _part(token: str, new: str) -> Target:
@@ -185,7 +197,6 @@ def _part(token: str, new: str) -> Target:
     word = lower in AMBIGUOUS or len(token) < 4
     forms = {token, token.upper()} | (set() if word else {lower})
     body = "|".join(_spelled(form) for form in sorted(forms))
-    pattern = re.compile(_edged(token, f"(?:{body})"))
 
     def replace(match: re.Match[str]) -> str:
         return _as(match[0], token, new)
@@ -193,7 +204,7 @@ def _part(token: str, new: str) -> Target:
     return Target(
         "person",
         _quick(token),
-        pattern,
+        _edged(token, f"(?:{body})"),
         replace,
         fits=_within_sentence if lower in _WORDS else None,
         strong=False,
@@ -218,11 +229,11 @@ def _quick(value: str) -> str:
 def _spelled(value: str) -> str:
     """An expression for a value in plain text, within a string of JSON, and in a URL."""
     parts = []
-    for char in value:
+    for char in re.sub(r"\s+", " ", value):
         if char.isalnum() and char.isascii():
             parts.append(char)
         elif char.isspace():
-            parts.append(r"(?:\s|\\+[nrt]|%20|\+)+" if not parts or parts[-1][-1] != "+" else "")
+            parts.append(r"(?:\s|\\+[nrt]|%20|\+)+")
         elif char in '"\\/':
             parts.append(rf"\\*{re.escape(char)}")
         else:
