@@ -15,14 +15,14 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from random import Random
 from statistics import median
 from typing import Any
 
 from benchmarks.redaction_set import HALVES, Sentence, sentences
-from benchmarks.report import CannotMeasureError, Report, arguments, main
+from benchmarks.report import CannotMeasureError, Report, arguments, data_folder, main
 from hetagent.learn.record import CallRecord, new_id
 from hetagent.learn.redact import Redactor
 from hetagent.learn.redact_found import DEFAULT_KINDS, Found, settle
@@ -36,6 +36,8 @@ TARGETS = {
     "person": 0.9, "address": 0.9,
 }  # fmt: skip
 TURNS = 12
+GUESTS = 300
+QUESTION = "What name is it under?"
 
 Way = Callable[[str], Iterable[tuple[int, int, str]]]
 
@@ -49,6 +51,7 @@ def measure(report: Report, options: Any) -> None:
         for name, way in ways.items():
             quality(report, half=half, way=name, cases=cases, find=way)
     leaks(report)
+    guests(report)
     if options.model:
         with_skill(report, options.model, options.sample)
     speed(report)
@@ -134,6 +137,77 @@ def leaks(report: Report) -> None:
         report.row(part="leaks", half=half, values=values, leaked=leaked)
 
 
+def guests(report: Report) -> None:
+    """Names in what guests of a restaurant wrote: text and labels that are not ours.
+
+    A turn that answers a question for the name is read after such a question, which is ours: the
+    data only say that it was asked. As many turns without a name are read, for precision. The
+    patterns were written with turns of the training half at hand; these are of the test half.
+    """
+    turns = json.loads((data_folder("restaurants8k") / "test.json").read_text(encoding="utf-8"))
+    named = [turn for turn in turns if _names(turn)]
+    others = [turn for turn in turns if not _names(turn)]
+    random = Random(0)
+    some = random.sample(named, GUESTS) + random.sample(others, GUESTS)
+    patterns, together = (Redactor(key=KEY, names=names) for names in (False, True))
+    presidio = Presidio(names=True)
+    ways: dict[str, Callable[[str, str], list[tuple[int, int, str]]]] = {
+        "patterns": lambda text, before: _spans(patterns, text, before),
+        "spaCy": lambda text, _: finds(presidio, text, only_names=True),
+        "together": lambda text, before: _spans(together, text, before),
+    }
+    for name, way in ways.items():
+        labelled: Counter[str] = Counter()
+        caught: Counter[str] = Counter()
+        found = right = 0
+        for turn in some:
+            asked = any(
+                "name" in slot for slot in turn.get("context", {}).get("requestedSlots", ())
+            )
+            spans = [
+                span
+                for span in way(turn["userInput"]["text"], QUESTION if asked else "")
+                if span[2] == "person"
+            ]
+            names = _names(turn)
+            for start, end in names:
+                labelled["asked" if asked else "told"] += 1
+                hit = any(s <= start and end <= e for s, e, _ in spans)
+                caught["asked" if asked else "told"] += hit
+            found += len(spans)
+            right += sum(any(s < end and start < e for start, end in names) for s, e, _ in spans)
+        report.row(
+            part="names of restaurants8k, test half",
+            way=name,
+            turns=len(some),
+            labelled=labelled.total(),
+            recall=caught.total() / labelled.total(),
+            recall_unasked=caught["told"] / labelled["told"],
+            found=found,
+            precision=right / found if found else None,
+        )
+    report.target(
+        "recall on names of restaurants8k",
+        value=report.rows[-1]["recall"],
+        target=">= 0.9",
+        holds=report.rows[-1]["recall"] >= 0.9,
+    )
+
+
+def _spans(redactor: Redactor, text: str, before: str) -> list[tuple[int, int, str]]:
+    edits = redactor.find(text, scope=text, before=before)
+    return [(edit.start, edit.end, edit.kind) for edit in edits]
+
+
+def _names(turn: Mapping[str, Any]) -> list[tuple[int, int]]:
+    spans = [
+        label["valueSpan"]
+        for label in turn.get("labels", [])
+        if label["slot"] in ("first_name", "last_name")
+    ]
+    return [(span.get("startIndex", 0), span["endIndex"]) for span in spans]
+
+
 def with_skill(report: Report, model: str, sample: int) -> None:
     """Names and addresses alone, on some of the sentences that have any."""
     from hetagent import LlamaCpp
@@ -172,17 +246,18 @@ def speed(report: Report) -> None:
             began = time.perf_counter()
             redactor.find(text, scope=text)
             seconds.append(time.perf_counter() - began)
-        began = time.perf_counter()
         calls = agent_records(texts)
+        began, busy = time.perf_counter(), time.process_time()
         for one in calls:
             redactor(one)
-        took = time.perf_counter() - began
+        took, busy = time.perf_counter() - began, time.process_time() - busy
         report.row(
             part="speed",
             way=name,
             ms_per_text=median(seconds) * 1e3,
             records=len(calls),
             records_per_second=len(calls) / took,
+            cpu_ms_per_record=busy / len(calls) * 1e3,
         )
 
 

@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import os
 import re
-import threading
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from hetagent.errors import InputError
@@ -24,54 +22,17 @@ from hetagent.learn.redact_blobs import find_blobs, tag
 from hetagent.learn.redact_finder import Finder
 from hetagent.learn.redact_found import DEFAULT_KINDS, KINDS, Found
 from hetagent.learn.redact_json import Piece, looks_like_json, pieces
+from hetagent.learn.redact_names import asks_name
 from hetagent.learn.redact_presidio import Presidio, spacy_model
-from hetagent.learn.redact_surrogates import Surrogates, last_digits
-from hetagent.learn.redact_targets import Edit, Target, targets_of
+from hetagent.learn.redact_surrogates import Surrogates
+from hetagent.learn.redact_targets import Edit
+from hetagent.learn.redact_trace import Read, Traces
 from hetagent.learn.redact_walk import Leaf, Path, leaves, placed, vocabulary
 from hetagent.models.base import Model
 
 __all__ = ["Redactor"]
 
-_MOST_VALUES = 2_000
-_WEAK = ("person", "address")
 _MASK = "■"
-
-
-@dataclass(eq=False)
-class _Value:
-    """A value of a trace: its forms and what stands in for it."""
-
-    kind: str
-    canonical: str
-    surrogates: Surrogates
-    targets: tuple[Target, ...]
-    again: int = 0
-
-    @cached_property
-    def quick(self) -> frozenset[str]:
-        """Of each text in which any form of it can occur, one of these is a part."""
-        some = {target.quick for target in self.targets}
-        return frozenset(
-            one for one in some if not any(other in one for other in some if other != one)
-        )
-
-
-@dataclass
-class _Trace:
-    """What was found in a trace so far. In memory only, and bounded."""
-
-    values: OrderedDict[tuple[str, str], _Value] = field(default_factory=OrderedDict)
-    names: dict[str, str] = field(default_factory=dict)
-    taken: dict[str, tuple[str, str]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Read:
-    """A piece of a leaf, and what was found in it."""
-
-    leaf: Leaf
-    piece: Piece
-    found: tuple[Found, ...]
 
 
 class Redactor:
@@ -130,9 +91,7 @@ class Redactor:
             most_cached=most_cached,
         )
         self._drop_blobs = blobs == "drop"
-        self._most_traces = most_traces
-        self._traces: OrderedDict[str, _Trace] = OrderedDict()
-        self._lock = threading.Lock()
+        self._traces = Traces(self._key, most=most_traces, drop_blobs=self._drop_blobs)
         self._shared = Surrogates(self._key, "")
 
     def __call__(self, record: CallRecord) -> CallRecord:
@@ -142,8 +101,9 @@ class Redactor:
         scope = record.trace_id or record.conversation_id or record.id
         changed: dict[Path, Any] = {}
         counts: Counter[str] = Counter()
-        reads = []
+        reads: list[Read] = []
         for name, part in parts.items():
+            asking = _Asking()
             for leaf in leaves(part, (name,)):
                 if leaf.place == "user":
                     changed[leaf.path] = self._shared.pseudonym(leaf.text, "user")
@@ -153,12 +113,12 @@ class Redactor:
                         changed[leaf.path] = self._without_blob(leaf.text)
                         counts["blob"] += 1
                 else:
-                    reads += self._read(leaf)
-        edited = self._edited(reads, scope, words, counts)
+                    reads += self._read(leaf, asked=asking.before(leaf))
+        edited, kinds = self._traces.of(scope).edits(reads, words)
+        counts.update(kinds)
         for leaf, edits in edited:
             if leaf.place == "tokens":
-                tokens = _at(parts, leaf.path)
-                changed[leaf.path] = _masked(tokens, edits)
+                changed[leaf.path] = _masked(_at(parts, leaf.path), edits)
             elif edits:
                 changed[leaf.path] = _typed(_applied(leaf.text, edits), _at(parts, leaf.path))
         made = {name: placed(part, changed, (name,)) for name, part in parts.items()}
@@ -166,22 +126,23 @@ class Redactor:
             made["response"] = _without_vectors(made["response"])
         return _put_back(record, made, self._ids(record), dict(counts))
 
-    def find(self, text: str, *, scope: str = "") -> tuple[Edit, ...]:
+    def find(self, text: str, *, scope: str = "", before: str = "") -> tuple[Edit, ...]:
         """What would be replaced in a text, and by what.
 
         Args:
             text: Any text.
             scope: Texts of one scope have the same surrogates.
+            before: The message that it answers, where there was one.
         """
-        leaf = Leaf(("text",), text, "text")
-        edited = self._edited(self._read(leaf), scope, frozenset(), Counter())
+        reads = self._read(Leaf(("text",), text, "text"), asked=asks_name(before))
+        edited, _ = self._traces.of(scope).edits(reads, frozenset())
         return tuple(edit for _, edits in edited for edit in edits)
 
     def redact(self, text: str, *, scope: str = "") -> str:
         """A text with surrogates in place of what is private; see `find`."""
         return _applied(text, self.find(text, scope=scope))
 
-    def _read(self, leaf: Leaf) -> list[_Read]:
+    def _read(self, leaf: Leaf, *, asked: bool = False) -> list[Read]:
         """The pieces of a text, and what the recognisers find in each."""
         prose = leaf.place in ("text", "tokens")
         if leaf.place == "text" and looks_like_json(leaf.text):
@@ -195,109 +156,10 @@ class Redactor:
                 key=piece.key,
                 siblings=piece.siblings,
                 prose=prose and not piece.is_key,
+                asked=asked,
             )
-            reads.append(_Read(leaf, piece, found))
+            reads.append(Read(leaf, piece, found))
         return reads
-
-    def _edited(
-        self, reads: Sequence[_Read], scope: str, words: frozenset[str], counts: Counter[str]
-    ) -> list[tuple[Leaf, list[Edit]]]:
-        """What changes in each leaf: what was found in it, and what was found elsewhere."""
-        with self._lock:
-            trace = self._trace(scope)
-            self._learn(trace, reads, scope, words)
-            known = dict(trace.values)
-        used: set[_Value] = set()
-        by_leaf: dict[Path, tuple[Leaf, list[Edit]]] = {}
-        for read in reads:
-            _, edits = by_leaf.setdefault(read.leaf.path, (read.leaf, []))
-            for edit in self._of_piece(read, known, words, used):
-                start, end, text = read.piece.back(edit.start, edit.end, edit.text)
-                edits.append(replace(edit, start=start, end=end, text=text))
-        counts.update(_counted(used))
-        return [
-            (leaf, sorted(edits, key=lambda one: one.start)) for leaf, edits in by_leaf.values()
-        ]
-
-    def _of_piece(
-        self,
-        read: _Read,
-        known: Mapping[tuple[str, str], _Value],
-        words: frozenset[str],
-        used: set[_Value],
-    ) -> list[Edit]:
-        text, place = read.piece.text, read.leaf.place
-        lower = text.lower()
-        some: list[tuple[Edit, _Value | None]] = []
-        for one in read.found:
-            found = text[one.start : one.end]
-            value = known.get((one.kind, _canonical(one.kind, found)))
-            if value is not None:  # a word of a schema otherwise
-                some.append((Edit(one.start, one.end, _surrogate(value, found), one.kind), value))
-        for value in known.values():
-            if place == "words" and value.kind in _WEAK:
-                continue
-            if not any(quick in lower for quick in value.quick):
-                continue
-            for target in value.targets:
-                if target.strong or place != "schema":
-                    some += [(edit, value) for edit in target.edits(text, lower)]
-        if self._drop_blobs:
-            some += [(edit, None) for edit in find_blobs(text, self._key)]
-        kept: list[Edit] = []
-        for edit, value in sorted(some, key=lambda pair: pair[0].start - pair[0].end):
-            if edit.kind in _WEAK and lower[edit.start : edit.end] in words:
-                continue
-            if all(edit.end <= other.start or other.end <= edit.start for other in kept):
-                kept.append(edit)
-                used.update([value] if value is not None else [])
-        return kept
-
-    def _trace(self, scope: str) -> _Trace:
-        trace = self._traces.setdefault(scope, _Trace())
-        self._traces.move_to_end(scope)
-        while len(self._traces) > self._most_traces:
-            self._traces.popitem(last=False)
-        return trace
-
-    def _learn(
-        self, trace: _Trace, reads: Sequence[_Read], scope: str, words: frozenset[str]
-    ) -> None:
-        """Remember what was found, and choose what stands in for it.
-
-        What stands in the instructions has the same surrogate in all traces: they are shared, and
-        their fixed part must stay one text.
-        """
-        own = Surrogates(self._key, scope)
-        new: dict[tuple[str, str], tuple[str, Surrogates]] = {}
-        for read in reads:
-            for one in read.found:
-                value = read.piece.text[one.start : one.end]
-                if one.kind in _WEAK and value.lower() in words:
-                    continue
-                known = (one.kind, _canonical(one.kind, value))
-                if read.leaf.system or known not in new:
-                    new[known] = (value, self._shared if read.leaf.system else own)
-        # Whole names first: what a given name is known by then holds for it alone too.
-        for known, (value, surrogates) in sorted(new.items(), key=lambda item: -len(item[0][1])):
-            if known not in trace.values:
-                trace.values[known] = self._chosen(trace, known, value, surrogates)
-            trace.values.move_to_end(known)
-        while len(trace.values) > _MOST_VALUES + len(new):
-            trace.values.popitem(last=False)
-
-    def _chosen(
-        self, trace: _Trace, known: tuple[str, str], value: str, surrogates: Surrogates
-    ) -> _Value:
-        """A surrogate that stands in for nothing else in the trace."""
-        for again in range(20):
-            targets = targets_of(known[0], value, surrogates, names=trace.names, again=again)
-            one = _Value(*known, surrogates, targets, again)
-            new = _canonical(known[0], _surrogate(one, value))
-            if trace.taken.get(new, known) == known and new != known[1]:
-                break
-        trace.taken[new] = known
-        return one
 
     def _without_blob(self, text: str) -> str:
         edits = sorted(find_blobs(text, self._key), key=lambda one: one.start)
@@ -316,43 +178,20 @@ class Redactor:
         return changes
 
 
-def _surrogate(value: _Value, text: str) -> str:
-    """What stands in for a value in the form it has in a text."""
-    for target in value.targets:
-        match = target.pattern.fullmatch(text)
-        if match is not None:
-            return target.replace(match)
-    if value.kind == "person":
-        return value.targets[0].replace(_whole(text))
-    return value.surrogates.of(value.kind, text, again=value.again)
+class _Asking:
+    """Whether a message answers the question for a name, by what the one before it says."""
 
+    def __init__(self) -> None:
+        self._path: Path = ()
+        self._last = self._said = ""
 
-def _counted(used: Iterable[_Value]) -> Iterator[str]:
-    """The kinds of values that were replaced; a part of a name that is there whole is none."""
-    names = [value.canonical.split() for value in used if value.kind == "person"]
-    for value in used:
-        own = value.canonical.split()
-        if value.kind != "person" or not any(set(own) < set(other) for other in names):
-            yield value.kind
-
-
-def _whole(text: str) -> re.Match[str]:
-    match = re.fullmatch(r"[\s\S]*", text)
-    assert match is not None
-    return match
-
-
-def _canonical(kind: str, text: str) -> str:
-    """What all forms of a value have in common."""
-    if kind == "phone":
-        return last_digits(text)
-    if kind == "email":
-        return text.lower().replace("%40", "@")
-    if kind in ("card", "iban", "national_id"):
-        return re.sub(r"[^0-9a-z]", "", text.lower())
-    if kind == "secret":
-        return text
-    return " ".join(text.lower().split())
+    def before(self, leaf: Leaf) -> bool:
+        """Whether the message of a text follows one that asks; texts come in order."""
+        message = leaf.path[:3]
+        if message != self._path:
+            self._path, self._last, self._said = message, self._said, ""
+        self._said += leaf.text
+        return len(leaf.text) <= 80 and asks_name(self._last)
 
 
 def _same(start: int, end: int, text: str) -> tuple[int, int, str]:

@@ -62,7 +62,9 @@ _IBAN_WORD = re.compile(r"(?i)\b(?:iban|konto\w*|account|compte|cuenta|rekening)
 
 def find_ibans(text: str) -> Iterator[Found]:
     """Accounts: the country's length and the check; after the word IBAN the check need not hold."""
-    for match in _IBAN.finditer(text):
+    at = 0
+    while match := _IBAN.search(text, at):
+        at = match.start() + 2  # what follows may have been taken for a part of it
         length = IBAN_LENGTHS.get(match[1].upper())
         end = _end_of(match, length or 0)
         if length is None or end is None or (end < len(text) and text[end].isalnum()):

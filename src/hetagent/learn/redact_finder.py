@@ -21,7 +21,7 @@ from hetagent.learn.redact_dates import find_dates
 from hetagent.learn.redact_fields import field_find, find_by_fields
 from hetagent.learn.redact_found import Found, settle
 from hetagent.learn.redact_ids import find_national_ids
-from hetagent.learn.redact_names import find_names
+from hetagent.learn.redact_names import answered_name, find_names
 from hetagent.learn.redact_secrets import find_secrets
 
 __all__ = ["Finder", "chunks"]
@@ -64,7 +64,13 @@ class Finder:
         self._lock = threading.Lock()
 
     def find(
-        self, text: str, *, key: str = "", siblings: Collection[str] = (), prose: bool = True
+        self,
+        text: str,
+        *,
+        key: str = "",
+        siblings: Collection[str] = (),
+        prose: bool = True,
+        asked: bool = False,
     ) -> tuple[Found, ...]:
         """What is in a text, without overlaps, in order.
 
@@ -74,19 +80,20 @@ class Finder:
             siblings: Names of the fields beside it.
             prose: Whether names and addresses are looked for. They are not in schemas, whose
                 words are fixed.
+            asked: Whether it answers the question for a name.
         """
         if len(text) < 2:
             return ()
         told = "\0".join([key, *sorted(siblings)]) if key else ""
         hashed = hashlib.blake2b(
-            f"{prose}\0{told}\0{text}".encode(errors="surrogatepass"), key=self._salt
+            f"{prose}\0{asked}\0{told}\0{text}".encode(errors="surrogatepass"), key=self._salt
         ).digest()
         with self._lock:
             known = self._seen.get(hashed)
             if known is not None:
                 self._seen.move_to_end(hashed)
                 return known
-        found = self._found(text, key, siblings, prose)
+        found = self._found(text, key, siblings, prose, asked)
         with self._lock:
             self._seen[hashed] = found
             while len(self._seen) > self._most:
@@ -94,10 +101,12 @@ class Finder:
         return found
 
     def _found(
-        self, text: str, key: str, siblings: Collection[str], prose: bool
+        self, text: str, key: str, siblings: Collection[str], prose: bool, asked: bool
     ) -> tuple[Found, ...]:
         found: list[Found] = []
         if key and (one := field_find(text, key=key, siblings=siblings)):
+            found.append(one)
+        if asked and (one := answered_name(text)):
             found.append(one)
         for start, chunk in chunks(text):
             found.extend(one.moved(start) for one in self._in_chunk(chunk, key, prose))

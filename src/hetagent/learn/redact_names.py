@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -16,7 +17,7 @@ from hetagent.learn.redact_lexicon import (
     TITLES,
 )
 
-__all__ = ["find_names", "is_name", "known_given"]
+__all__ = ["answered_name", "asks_name", "find_names", "is_name", "known_given"]
 
 _TOKEN = (
     rf"(?:[{UPPER}](?:['’][{UPPER}])?[{LOWER}]+(?:[{UPPER}][{LOWER}]+)?"
@@ -43,15 +44,41 @@ _GREETED = re.compile(
     rf"(?P<name>{_NAME})(?=[ ]*(?:[,!.:;?\n)–-]|and\b|&|$))"
 )
 _TOLD = re.compile(
-    rf"(?i:\b(?:my (?:full )?name(?:['’]s| is)|(?:his|her|their|the) name (?:is|was)|name on card|"
-    rf"i am called|call me|named|"
+    rf"(?i:\b(?:(?:my|his|her|their|our|the|first|last|full|given|family|sur) ?name(?:['’]?s)?"
+    rf"(?: (?:is|was|will be)| for (?:the|this|my) \w+ is| is for the \w+ is)?|"
+    rf"(?:on|by|use|with|in|under|has|with) (?:the |my )?names?(?: (?:of|is|as))?|"
+    rf"name (?:is|on card)|"
+    rf"in the name of|na me of|maiden name(?: is)?|i am called|call me|known as|goes by|"
     rf"je m['’]appelle|mein name ist|ich hei(?:ß|ss)e|me llamo|mi nombre es|mi chiamo|"
-    rf"meu nome [ée]|"
-    rf"jag heter|jeg heter|ik heet|mijn naam is|nazywam si[ęe]|a nombre de|na (?:me|am)e of|"
-    rf"maiden name(?: is|:)?|booked? under|reservation under|table under|under the name(?: of)?|"
-    rf"in the name of|on behalf of|signed(?: by)?[,:]?|hilsen|gru(?:ß|ss),?|grüße,?|obrigad[ao],?|"
-    rf"saludos,?|merci,?|vriendelijke groet,?|pozdrawiam,?|six under|for [a-z]+ under|book under))"
-    rf"[ ,:]+(?P<name>{_NAME})"
+    rf"meu nome [ée]|jag heter|jeg heter|ik heet|mijn naam is|nazywam si[ęe]|a nombre de|"
+    rf"(?:book(?:ed|ing)?|reserv(?:ed|ation)|table|party|listed|made|filed|registered|it is|"
+    rf"it['’]s|"
+    rf"be|is|for \w+|of \w+|placed|room|order|appointment|put (?:it|that|this)) under|"
+    rf"(?:someone|somebody|person|man|woman|guy|girl|boy|colleague|customer|patient|employee|user|"
+    rf"friend|agent|client|guest|son|daughter|baby) (?:named|called)|"
+    rf"on behalf of|signed(?: by)?|hilsen|gru(?:ß|ss)|grüße|obrigad[ao]|"
+    rf"saludos|merci|vriendelijke groet|pozdrawiam))"
+    rf"[ ]*[,:]?[ ]*[\"“']?(?P<name>{_NAME})"
+)
+_HELD = re.compile(  # "a booking for two for Ada Byron"
+    rf"(?i:\b(?:book(?:ed|ing)?|reserv(?:ed|ation)|table|room|appointment|order(?:ed)?|ticket|"
+    rf"account|"
+    rf"policy|file|invoice|delivery|package|parcel|prescription|meeting|call|message|note|seat|"
+    rf"flight|"
+    rf"party|changed?|guest)\b[^.!?\n]{{0,40}}?\b(?:for|by|at|of|from|to|with)(?: i think)? )"
+    rf"(?P<name>{_TOKEN}[ ]{_TOKEN})(?![ ]*[{UPPER}])"
+)
+_HERE = re.compile(
+    rf"(?P<name>{_NAME})(?=,?[ ](?:here\b|speaking\b|is my (?:\w+ )?name|is the name|"
+    rf"that is my name))"
+    rf"|(?P<long>{_LONG_NAME})(?=,?[ ](?:(?:party|table) (?:of|for)\b|has (?:a|the|done|made|"
+    rf"booked)\b|"
+    rf"booking\b|reservation\b))"
+)
+_SELF = re.compile(
+    rf"(?i:\b(?:this is|i['’]?m(?: with)?|i am(?: with)?|(?:it )?may be under|under|soy|sono|"
+    rf"ich bin|"
+    rf"je suis))[ ](?P<name>{_TOKEN}[ ](?:{_INITIAL}[ ])?{_TOKEN})(?![ ]*[{UPPER}])"
 )
 _SAID_SELF = re.compile(
     rf"(?i:\b(?:this is|i['’]?m|i am|it['’]s|it is|soy|sono|ich bin|je suis|here is|hier ist|ici|"
@@ -62,6 +89,12 @@ _SAID_SELF = re.compile(
 _LOWER_TOLD = re.compile(
     rf"(?i:\b(?:my (?:full )?name(?:['’]s| is)|this is|i['’]?m|i am|it['’]s|call me|tell|ask|"
     rf"spoke to|talked to|met|with|from|dear|hi|hello|hey))[ ,:]+(?P<name>{_LOWER_NAME})"
+)
+_LOWER_NAMED = re.compile(
+    rf"(?i:\b(?:my (?:full |first |last )?names?(?:['’]s| is)?|under the name(?: of)?|"
+    rf"in the name of|"
+    rf"on name|(?:first|last) name(?: is|:)?|surname(?: is|:)?))[ ,:]+(?P<name>[{LOWER}]{{3,}}"
+    rf"(?:[ ][{LOWER}{UPPER}]{{3,}}){{0,2}})"
 )
 _SIGNED = re.compile(
     rf"(?i:(?:^|\n)[ \t>]*(?:(?:(?:with )?(?:kind|best|warm|many)(?:est)? )?(?:regards|wishes)|"
@@ -107,6 +140,35 @@ _TOWNS = frozenset(  # begin the names of towns: "San Francisco", "Fort William"
     """
     )
 )
+_ASKS = re.compile(
+    r"(?i)\b(?:first|last|full|sur|your|the|what|which|whose|a|under)[ -]?(?:first |last |full )?"
+    r"names?\b[^.!]{0,60}(?:\?|$|:)|\bwho (?:is|am i|are you|should|shall|may)\b[^.!]{0,60}\?|"
+    r"\bname, please"
+)
+_COMMON = NO_NAMES | frozenset(
+    words(
+        """
+        above alone already also anyone anything around asap away bad below booked booking both bye
+        cancel cancelled change checking correct dinner done down eight either else enough evening
+        even fine five four full given got guess half hers hidden his incorrect its just know late
+        later least like listed lunch made many maybe midnight missing more morning much nine noon
+        none nope now number okay one other others outside over people person pm probably put really
+        reservation right same seven several six six sorry soon spelled still sure table ten than
+        thing think though three tonight too twelve two typed unknown usual weekend whatever
+        without wrong yep
+        """
+    )
+)
+_NO_PERSON = frozenset(  # words of places and businesses
+    words(
+        """
+        street road avenue lane square palace park station hotel restaurant cafe bar grill kitchen
+        house garden gardens market center centre tower bridge hall church school college university
+        museum theatre theater hospital airport bank shop store club room lounge pizza brasserie
+        ltd inc llc gmbh corp group partners bistro tavern inn court plaza beach island river lake
+        """
+    )
+)
 _STREETS = re.compile(
     r"(?i)^(?:\s|-)*(?:street|st\b|road|rd\b|avenue|ave\b|lane|square|park|station|airport|"
     r"university|"
@@ -121,7 +183,10 @@ def find_names(text: str) -> Iterator[Found]:
     for form in (_TITLED, _TOLD, _SIGNED, _HEADED, _MAILED, _GREETED):
         for match in form.finditer(text):
             yield from _cleaned(text, match.start("name"), match["name"], sure=True)
-    for form in (_WROTE, _ROLED):
+    for match in _HERE.finditer(text):
+        group = "name" if match["name"] else "long"
+        yield from _cleaned(text, match.start(group), match[group], sure=False)
+    for form in (_WROTE, _ROLED, _HELD, _SELF):
         for match in form.finditer(text):
             yield from _cleaned(text, match.start("name"), match["name"], sure=False)
     for match in _SAID_SELF.finditer(text):
@@ -133,6 +198,11 @@ def find_names(text: str) -> Iterator[Found]:
             yield Found(*match.span("name"), "person")
         elif first in GIVEN and first not in AMBIGUOUS:
             yield Found(match.start("name"), match.start("name") + len(first), "person")
+    for match in _LOWER_NAMED.finditer(text):
+        words_of = list(itertools.takewhile(_no_word, match["name"].split(" ")))
+        if words_of:
+            start = match.start("name")
+            yield Found(start, start + len(" ".join(words_of)), "person", sure=False)
     for match in _LISTED.finditer(text):
         names = list(_LONG.finditer(match[0]))
         if any(_likely(name[0]) for name in names):
@@ -142,6 +212,36 @@ def find_names(text: str) -> Iterator[Found]:
     for match in _ANY.finditer(text):
         if _likely(match[0]):
             yield from _cleaned(text, match.start(), match[0], sure=False)
+
+
+def answered_name(text: str) -> Found | None:
+    """The name in a message that answers the question for one, where that is all it has."""
+    match = re.fullmatch(
+        r"\s*(?i:(?:sure|yes|ok(?:ay)?|it is|it['’]s|i['’]?m|i am|this is|under|that['’]s|"
+        r"that would be|"
+        r"for|mr|mrs|ms|miss|"
+        r"dr)[,.!]?[ ]+)*(?P<name>[^\W\d_][\w'’.-]*(?:[ ,]+[^\W\d_][\w'’.-]*){0,3})"
+        r"(?i:,?[ ]*please)?[ ]*[.!]?\s*",
+        text,
+    )
+    if match is None or not is_name(match["name"]):
+        return None
+    words_of = re.findall(r"[^\s,]+", match["name"])
+    if not all(_no_word(word) for word in words_of):
+        return None
+    return Found(
+        match.start("name"), match.start("name") + len(match["name"].rstrip(".")), "person"
+    )
+
+
+def asks_name(text: str) -> bool:
+    """Whether a message asks for somebody's name."""
+    return bool(_ASKS.search(text[-300:]))
+
+
+def _no_word(word: str) -> bool:
+    """Whether a word after *my name is* can be a name."""
+    return word.lower().strip(".,") not in _COMMON
 
 
 def known_given(token: str) -> bool:
@@ -177,6 +277,8 @@ def _cleaned(text: str, start: int, name: str, *, sure: bool) -> Iterator[Found]
     begin = start + tokens[0][0]
     value = text[begin:end]
     if not is_name(value) or _STREETS.match(text[end:]):
+        return
+    if not sure and any(token.lower() in _NO_PERSON for _, token in tokens[1:]):
         return
     yield Found(begin, end, "person", sure=sure)
 

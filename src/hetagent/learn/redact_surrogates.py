@@ -50,14 +50,16 @@ class Draw:
         self._key = key
         self._seed = "\0".join(texts).encode(errors="surrogatepass")
         self._counter = 0
+        self._left = b""
 
     def below(self, bound: int) -> int:
         """A number from 0 to ``bound`` - 1; uneven by less than one in 2^64 / ``bound``."""
-        block = hmac.digest(
-            self._key, self._seed + self._counter.to_bytes(4, "big"), hashlib.sha256
-        )
-        self._counter += 1
-        return int.from_bytes(block[:8], "big") % bound
+        if not self._left:
+            counted = self._seed + self._counter.to_bytes(4, "big")
+            self._left = hmac.digest(self._key, counted, "sha256")
+            self._counter += 1
+        drawn, self._left = self._left[:8], self._left[8:]
+        return int.from_bytes(drawn, "big") % bound
 
     def pick(self, some: Sequence[str]) -> str:
         """One of them."""
