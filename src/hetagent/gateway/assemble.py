@@ -107,8 +107,9 @@ class _OpenAI:
             return None
         choices = [self._choices[index] for index in sorted(self._choices)]
         head = {**self._head, "object": "chat.completion"}
-        usage = {"usage": head.pop("usage")} if "usage" in head else {}
-        return {**head, "choices": choices, **usage}
+        # Servers that tell it at the end say null before.
+        usage = head.pop("usage", None)
+        return {**head, "choices": choices, **({} if usage is None else {"usage": usage})}
 
     def _choice(self, one: Json) -> bool:
         index = one.get("index")

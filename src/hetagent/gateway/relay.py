@@ -104,13 +104,13 @@ class Relay:
     async def _pump(self, answer: Answer, recording: Recording) -> None:
         status = answer.status if 200 <= answer.status < 600 else 502
         recording.begin(status, answer.headers)
-        own = (b"x-hetagent-record", recording.call.id.encode())
+        own = [(b"x-hetagent-record", recording.call.id.encode())] if recording.room else []
         try:
             await self._send(
                 {
                     "type": "http.response.start",
                     "status": status,
-                    "headers": [*answer.headers, own],
+                    "headers": [*answer.headers, *own],
                 }
             )
             async for piece in answer.pieces:
