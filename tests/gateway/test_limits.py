@@ -250,13 +250,11 @@ def test_stopping_finishes_what_is_under_way_and_writes_its_record(upstream):
 def test_stopping_ends_what_takes_too_long_and_records_it_as_incomplete(upstream):
     upstream.reply = lambda got: Piecewise(events(2), headers=SSE, pause=60)
     limits = Limits(stop_seconds=1.0)
-    with (
-        served(HttpUpstream(upstream.url), limits=limits) as gateway,
-        ThreadPoolExecutor(1) as pool,
-    ):
-        answer = pool.submit(gateway.post, CHAT, {**ASKED, "stream": True})
-        assert upstream.wait_for(lambda: len(upstream.requests) == 1)
-        store = gateway.store
-    with pytest.raises(httpx.HTTPError):
-        answer.result()
-    assert [record.error.kind for record in store.records] == ["Stopped"]
+    with ThreadPoolExecutor(1) as pool:
+        with served(HttpUpstream(upstream.url), limits=limits) as gateway:
+            url = f"{gateway.url}{CHAT}"
+            answer = pool.submit(httpx.post, url, json={**ASKED, "stream": True}, timeout=60)
+            assert upstream.wait_for(lambda: len(upstream.requests) == 1)
+        with pytest.raises(httpx.HTTPError):
+            answer.result()
+    assert [record.error.kind for record in gateway.store.records] == ["Stopped"]

@@ -46,17 +46,18 @@ class Served:
 
     def records(self, count: int = 1) -> list[CallRecord]:
         """The records, once there are so many."""
-        self._wait(lambda: len(self.store.records) >= count)
+        self.wait_for(lambda: len(self.store.records) >= count)
         return self.store.records
 
     def record_of(self, answer: httpx.Response) -> CallRecord:
         """The record of a call, by its answer."""
         name = answer.headers["x-hetagent-record"]
-        self._wait(lambda: any(record.id == name for record in list(self.store.records)))
+        self.wait_for(lambda: any(record.id == name for record in list(self.store.records)))
         return next(record for record in self.store.records if record.id == name)
 
-    def _wait(self, condition: Callable[[], bool]) -> None:
-        end = time.monotonic() + 30
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Wait until something about the records holds."""
+        end = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < end, "the record did not come"
             time.sleep(0.005)

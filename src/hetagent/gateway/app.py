@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import time
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Gateway"]
 
+_SECONDS_TO_SETTLE = 5.0
 _FORMS: dict[str, Form] = {
     "chat/completions": "openai.chat",
     "embeddings": "openai.embeddings",
@@ -124,14 +126,16 @@ class Gateway:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Any) -> AsyncIterator[None]:
-        import asyncio
-
         for upstream in self._upstreams:
             await upstream.start(self.limits)
         self._recorder.start()
         try:
             yield
         finally:
+            # What was cancelled still has to let go of its upstream and leave its record.
+            end = time.monotonic() + _SECONDS_TO_SETTLE
+            while self._under_way and time.monotonic() < end:
+                await asyncio.sleep(0.01)
             for upstream in self._upstreams:
                 await upstream.aclose()
             timeout = self.limits.stop_seconds

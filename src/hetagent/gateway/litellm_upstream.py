@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 from hetagent.errors import InputError
@@ -12,7 +13,7 @@ from hetagent.gateway.apis import Refusal
 from hetagent.gateway.calls import Answer, Call
 from hetagent.gateway.limits import Limits
 from hetagent.gateway.sse import Event, event_bytes
-from hetagent.gateway.upstream import Price, matches, price_of
+from hetagent.gateway.upstream import Price, matches, names_of, price_of
 from hetagent.learn.record import Trainable, Usage
 from hetagent.models.background import background_loop, import_litellm
 from hetagent.models.provider_errors import Place, translate
@@ -75,6 +76,7 @@ _MESSAGES = frozenset(
 )
 # Said to the gateway or to OpenAI's own store of answers alone.
 _LEFT_OUT = frozenset({"model", "stream", "metadata", "store", "prompt_cache_key"})
+_HAS_MCP = find_spec("mcp") is not None
 _STREAM = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 _JSON = ((b"content-type", b"application/json"),)
 
@@ -124,7 +126,7 @@ class LiteLLMUpstream:
         self.name = model
         self.trainable: Trainable = trainable
         self.open_paths = False
-        self.models: Sequence[str] = [one for one in self._patterns if "*" not in one]
+        self.models: Sequence[str] = names_of(self._patterns, own=model)
         self.secrets: Sequence[str] = (api_key,) if api_key else ()
 
     def __repr__(self) -> str:
@@ -193,6 +195,8 @@ class LiteLLMUpstream:
             **({"stream": True} if call.streamed else {}),
             **({"api_base": self._api_base} if self._api_base else {}),
             **({"api_key": self._api_key} if self._api_key else {}),
+            # With tools, some versions import a package that they do not require.
+            **({"_skip_mcp_handler": True} if given.get("tools") and not _HAS_MCP else {}),
             **given,
             **self._extra,
             "model": self._model,
@@ -254,7 +258,8 @@ _END = object()
 
 
 async def _imported() -> None:
-    import_litellm()
+    # Messages in Anthropic's form would go to OpenAI's "responses", which few servers have.
+    import_litellm().use_chat_completions_url_for_anthropic_messages = True
 
 
 async def _next(chunks: Any) -> Any:

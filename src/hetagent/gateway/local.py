@@ -15,7 +15,7 @@ from hetagent.gateway.calls import Answer, Call
 from hetagent.gateway.limits import Limits
 from hetagent.gateway.local_request import LocalRequest, LocalTool, read_request
 from hetagent.gateway.sse import Event, event_bytes
-from hetagent.gateway.upstream import matches
+from hetagent.gateway.upstream import matches, names_of
 from hetagent.learn.record import Trainable, Usage
 from hetagent.models.base import Completion, Message, Request, StreamingModel, Token
 from hetagent.schema import OutputType
@@ -90,7 +90,7 @@ class LocalUpstream:
         self.name = model.name
         self.trainable: Trainable = trainable or _by_licence(model.name)
         self.open_paths = False
-        self.models: Sequence[str] = [one for one in self._patterns if "*" not in one]
+        self.models: Sequence[str] = names_of(self._patterns, own=model.name)
         self.secrets: Sequence[str] = ()
 
     def __repr__(self) -> str:

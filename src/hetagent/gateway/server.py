@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from hetagent.errors import InputError, MissingExtraError
@@ -23,8 +23,20 @@ _SECONDS_TO_START = 30.0
 _KEEP_ALIVE = 75  # seconds; clients keep connections for a minute
 
 
-def run(gateway: Gateway, *, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> None:
+def run(
+    gateway: Gateway,
+    *,
+    host: str = "127.0.0.1",
+    port: int = DEFAULT_PORT,
+    ready: Callable[[], None] | None = None,
+) -> None:
     """Serve until SIGINT or SIGTERM; what is under way is finished and recorded then.
+
+    Args:
+        gateway: What to serve.
+        host: Where to listen.
+        port: The same.
+        ready: Called once clients can connect.
 
     Raises:
         InputError: The port is taken, or the address is none of this machine's.
@@ -32,6 +44,8 @@ def run(gateway: Gateway, *, host: str = "127.0.0.1", port: int = DEFAULT_PORT) 
     """
     listening = _listen(host, port)
     with listening, contextlib.suppress(KeyboardInterrupt):
+        if ready is not None:
+            ready()
         _server(gateway).run(sockets=[listening])
 
 

@@ -18,7 +18,7 @@ from hetagent.learn.record import Trainable, Usage
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["HttpUpstream", "Price", "Upstream", "matches", "price_of"]
+__all__ = ["HttpUpstream", "Price", "Upstream", "matches", "names_of", "price_of"]
 
 Price = tuple[float, float]
 """US dollars for a million tokens of prompt and of completion."""
@@ -265,6 +265,12 @@ _URL_HINT = "Give one like https://api.openai.com/v1."
 def matches(model: str, patterns: Sequence[str]) -> bool:
     """Whether a model's name is one of some patterns; one that is not named is any."""
     return not model or any(fnmatchcase(model, pattern) for pattern in patterns)
+
+
+def names_of(patterns: Sequence[str], *, own: str) -> list[str]:
+    """The names to tell of a model: those it goes by, and its own where it goes by any."""
+    named = [one for one in patterns if not any(sign in one for sign in "*?[")]
+    return [*named, own] if "*" in patterns and own not in named else named
 
 
 def price_of(usage: Usage, price: Price | None) -> float | None:
