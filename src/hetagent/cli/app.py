@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -191,3 +191,80 @@ def doctor(
 
     healthy = run_doctor(model, gpu_layers=gpu_layers, as_json=as_json)
     raise typer.Exit(0 if healthy else 1)
+
+
+@app.command()
+def serve(
+    *,
+    upstream: Annotated[
+        str | None, typer.Option(help="An OpenAI-compatible API, e.g. https://api.openai.com/v1.")
+    ] = None,
+    azure: Annotated[str | None, typer.Option(help="An Azure OpenAI endpoint.")] = None,
+    anthropic: Annotated[
+        str | None, typer.Option(help="Anthropic's API, https://api.anthropic.com, or one like it.")
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A local or LiteLLM model, by its name or as ALIAS=NAME; *=NAME for all."
+        ),
+    ] = None,
+    own_keys: Annotated[
+        bool,
+        typer.Option("--own-keys", help="Send this environment's API keys, not the callers'."),
+    ] = False,
+    price: Annotated[
+        str | None, typer.Option(help="US dollars for a million tokens: PROMPT,COMPLETION.")
+    ] = None,
+    trainable: Annotated[
+        Literal["trainable", "no-train", "unknown"],
+        typer.Option(help="Whether the answers may train another model."),
+    ] = "unknown",
+    records: Annotated[
+        str | None, typer.Option(help="Where records go: a file, or a postgresql:// address.")
+    ] = None,
+    record: Annotated[bool, typer.Option(help="Whether calls are recorded.")] = True,
+    keys: Annotated[
+        Path | None, typer.Option(help="The gateway's own keys; without, everyone is let in.")
+    ] = None,
+    new_key: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Make a key, add it to --keys, and stop.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The same.", min=1, max=65535)] = 8765,
+    open_to_all: Annotated[
+        bool, typer.Option("--open", help="Listen beyond this machine without keys.")
+    ] = False,
+    body_mb: Annotated[float, typer.Option(help="The largest request, in MiB.", min=0.001)] = 64,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds an upstream may be silent.", min=0.001)
+    ] = 600,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve an endpoint that an agent is pointed at by its base URL, and record what it asks.
+
+    Requests and answers go through unchanged, streams as they come. What cannot be recorded is
+    counted, and costs no call.
+    """
+    from hetagent.cli.serve import make_key, run_serve
+
+    if new_key is not None:
+        make_key(keys, new_key, as_json=as_json)
+        return
+    given = (("openai", upstream), ("azure", azure), ("anthropic", anthropic))
+    run_serve(
+        http=[(api, url) for api, url in given if url],  # type: ignore[misc]
+        models=model or [],
+        own_keys=own_keys,
+        price=price,
+        trainable=trainable,
+        records=records,
+        record=record,
+        keys=keys,
+        host=host,
+        port=port,
+        open_to_all=open_to_all,
+        body_mb=body_mb,
+        timeout=timeout,
+        as_json=as_json,
+    )
