@@ -15,7 +15,7 @@ from hetagent.learn.cluster_names import by_model
 from hetagent.models.scripted import Answer, Scripted
 from hetagent.report.markup import rendered
 from hetagent.report.workloads import workloads_section
-from tests.support import calls
+from tests.support import workload_calls as calls
 
 pytest.importorskip("wordllama")
 pytest.importorskip("sklearn")

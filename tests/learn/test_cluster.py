@@ -9,7 +9,7 @@ import pytest
 from hetagent.errors import InputError, StoreError
 from hetagent.learn.cluster import Workloads
 from hetagent.learn.record import CallRecord
-from tests.support import calls
+from tests.support import workload_calls as calls
 
 pytest.importorskip("wordllama")
 pytest.importorskip("sklearn")

@@ -20,7 +20,7 @@ from hetagent.learn.cluster_actions import Output, schema_of
 from hetagent.learn.cluster_slots import Slot, slug
 from hetagent.learn.workload import Verdict, Workload
 from hetagent.learn.workload_export import export
-from tests.support import calls
+from tests.support import workload_calls as calls
 
 pytest.importorskip("wordllama")
 pytest.importorskip("sklearn")
