@@ -105,9 +105,9 @@ def _processes(where: Place, size: int, options: argparse.Namespace) -> tuple[in
     def drain(process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
         count, last = 0, began
-        for _ in process.stdout:
-            count, last = count + 1, time.monotonic()
-        process.wait()
+        with process:  # closes its pipes
+            for _ in process.stdout:
+                count, last = count + 1, time.monotonic()
         said.append((count, last))
 
     drains = [threading.Thread(target=drain, args=(process,)) for process in writers]
