@@ -92,7 +92,7 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """All tests but the end-to-end ones; -- passes options to pytest."""
-    install(session, "-e", ".[calibrate,transformers,otel,ray]", TORCH, groups=("test",))
+    install(session, "-e", ".[calibrate,gateway,transformers,otel,ray]", TORCH, groups=("test",))
     ensure_llama_works(session)
     session.run("pytest", *session.posargs)
 

@@ -125,6 +125,8 @@ def test_the_rule_above_sees_imports():
         ("outlines", ("constraint.py",)),
         ("ray", ("integrations/ray.py",)),
         ("pyarrow", ("integrations/",)),
+        ("starlette", ("gateway/",)),
+        ("uvicorn", ("gateway/",)),
     ],
 )
 def test_only_one_place_imports_a_library(package: str, allowed: tuple[str, ...]):

@@ -1,0 +1,1 @@
+"""Capturing calls: what it costs, and what it holds."""
