@@ -150,6 +150,8 @@ def test_the_rule_above_sees_imports():
         ("sqlalchemy", ("learn/store",)),
         ("cryptography", ("learn/store.py", "learn/store_crypto.py")),
         ("keyring", ("learn/keys.py",)),
+        ("starlette", ("gateway/",)),
+        ("uvicorn", ("gateway/",)),
     ],
 )
 def test_only_one_place_imports_a_library(package: str, allowed: tuple[str, ...]):

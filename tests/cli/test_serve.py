@@ -44,9 +44,9 @@ def serve(*options: str, environment: dict[str, str] | None = None):
         process.communicate()
 
 
-def ask(base: str, **options) -> httpx.Response:
-    with httpx.Client(timeout=60, verify=False) as client:
-        return client.post(f"{base}/chat/completions", json=ASKED, **options)
+def ask(base: str, body: dict = ASKED, **options) -> httpx.Response:
+    with httpx.Client(timeout=120, verify=False) as client:
+        return client.post(f"{base}/chat/completions", json=body, **options)
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
@@ -74,6 +74,16 @@ def test_with_keys_and_its_own_key_for_the_provider(tmp_path):
             answer = ask(said["base_url"], headers={"Authorization": f"Bearer {key}"})
             assert answer.status_code == 200
         assert upstream.requests[-1].headers["authorization"] == "Bearer sk-mine"
+
+
+def test_a_local_model_under_another_name_beside_a_server(tiny_path, scratch_cache):
+    with StreamServer() as upstream:
+        options = ["--model", f"m={tiny_path}", "--upstream", upstream.url]
+        with serve(*options) as (_, said):
+            found = ask(said["base_url"], {**ASKED, "max_tokens": 3}).json()
+            assert (found["model"], found["usage"]["completion_tokens"]) == ("m", 3)
+            assert ask(said["base_url"], {**ASKED, "model": "other"}).json() == {}
+        assert [got.json["model"] for got in upstream.requests] == ["other"]
 
 
 @pytest.mark.parametrize(

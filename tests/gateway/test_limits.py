@@ -86,6 +86,17 @@ def test_a_client_that_hangs_up_ends_the_upstreams_stream_at_once(upstream, gate
     assert gateway.status()["failed"] == 1
 
 
+def test_a_client_that_hangs_up_at_the_mark_of_the_end_had_all_of_it(upstream, gateway):
+    gate = upstream.gate()
+    pieces = [b"".join([*events(1), b"data: [DONE]\n\n"]), b": never mind\n\n"]
+    upstream.reply = lambda got: Piecewise(pieces, headers=SSE, gate=gate)
+    with gateway.client.stream("POST", CHAT, json={**ASKED, "stream": True}) as answer:
+        next(answer.iter_raw())
+    record = gateway.record_of(answer)
+    assert (record.complete, record.error) == (True, None)
+    assert gateway.status()["failed"] == 0
+
+
 def test_a_client_that_hangs_up_before_the_answer_ends_the_upstreams_work(upstream, gateway):
     upstream.reply = lambda got: Piecewise([SAID], delay=60)
     with pytest.raises(httpx.ReadTimeout):

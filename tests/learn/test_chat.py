@@ -95,3 +95,9 @@ def test_what_is_malformed_is_left_out():
     found = call("openai.chat", {"messages": [3, {"content": 5}], "tools": "x"}, {"choices": {}})
     assert [one.text for one in found.messages] == ["", ""]
     assert found.answer == Said("assistant", "")
+
+
+def test_the_input_of_a_tool_that_broke_off_is_read_as_it_came():
+    block = {"type": "tool_use", "id": "t", "name": "f", "input": '{"city": "Pa'}
+    found = call("anthropic.messages", {"messages": []}, {"content": [block]})
+    assert found.answer.calls == (Wanted("f", '{"city": "Pa', "t"),)

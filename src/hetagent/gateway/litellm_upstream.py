@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, TypeVar
@@ -258,8 +259,15 @@ _END = object()
 
 
 async def _imported() -> None:
+    litellm = import_litellm()
     # Messages in Anthropic's form would go to OpenAI's "responses", which few servers have.
-    import_litellm().use_chat_completions_url_for_anthropic_messages = True
+    litellm.use_chat_completions_url_for_anthropic_messages = True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # Built at first use, with warnings of pydantic's.
+        delta = litellm.utils.Delta(content="")
+        litellm.ModelResponseStream(choices=[litellm.utils.StreamingChoices(delta=delta)])
+        hasattr(litellm.anthropic, "messages")
 
 
 async def _next(chunks: Any) -> Any:

@@ -22,6 +22,8 @@ __all__ = ["Recorded", "Recorder", "Recording"]
 _log = logging.getLogger("hetagent")
 
 _MOST_WAITING = 10_000
+_END_MARKS = (b"data: [DONE]", b"data:[DONE]", b"event: message_stop", b'"message_stop"')
+_TAIL = 256
 
 
 @dataclass(slots=True)
@@ -35,10 +37,12 @@ class Recording:
         status: HTTP status of the answer; ``None`` while there is none.
         headers: Of the answer.
         pieces: Of the answer, each with the seconds since the call came.
-        size: Of request and answer, in bytes.
+        size: Of the answer, in bytes.
+        tail: Its last bytes.
         complete: Whether the client got all of it.
         error: Why there is no answer, or only some of it.
         seconds: Until the end.
+        ended: Whether that is known.
     """
 
     call: Call
@@ -48,9 +52,11 @@ class Recording:
     headers: Headers = ()
     pieces: list[tuple[float, bytes]] = field(default_factory=list)
     size: int = 0
+    tail: bytes = b""
     complete: bool = False
     error: CallError | None = None
     seconds: float = 0.0
+    ended: bool = False
 
     def begin(self, status: int, headers: Headers) -> None:
         """Note the head of the answer."""
@@ -59,16 +65,27 @@ class Recording:
     def add(self, piece: bytes) -> None:
         """Note a piece of the answer."""
         self.size += len(piece)
+        self.tail = (self.tail + piece)[-_TAIL:]
         if self.size <= self.room:
             self.pieces.append((time.perf_counter() - self.call.began, piece))
         else:
             self.pieces.clear()
 
+    @property
+    def has_end(self) -> bool:
+        """Whether the mark that ends a stream came; many clients hang up as soon as they see it."""
+        return any(mark in self.tail for mark in _END_MARKS)
+
     def end(self, *, complete: bool, error: CallError | None = None) -> None:
-        """Note the end."""
-        self.seconds = time.perf_counter() - self.call.began
-        self.complete = complete
-        self.error = self.error or error
+        """Note the end; the first word on it counts."""
+        if not self.ended:
+            self.ended = True
+            self.seconds = time.perf_counter() - self.call.began
+            self.complete, self.error = complete, error
+
+    def stop(self) -> None:
+        """Note that the gateway ended it, if nothing else did."""
+        self.end(complete=False, error=CallError("Stopped", None, "The gateway was stopped."))
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,6 @@ class Relay:
         self._send = send
         self._api = api
         self._limits = limits
-        self._started = False
         self._all_sent = False
 
     async def answer(self, asked: Coroutine[Any, Any, Answer], recording: Recording) -> None:
@@ -63,7 +62,8 @@ class Relay:
             if self._all_sent:
                 await work
             if not work.done():
-                recording.end(complete=False, error=CallError("Disconnected", None, _WENT_AWAY))
+                error = None if recording.has_end else CallError("Disconnected", None, _WENT_AWAY)
+                recording.end(complete=error is None, error=error)
         finally:
             work.cancel()
             gone.cancel()
@@ -86,7 +86,7 @@ class Relay:
         try:
             answer = await asked
         except asyncio.CancelledError:
-            recording.end(complete=False, error=CallError("Stopped", None, _STOPPED))
+            recording.stop()
             raise
         except Exception as error:
             if not isinstance(error, HetagentError | Refusal):
@@ -124,7 +124,7 @@ class Relay:
             await self._abort()
             return
         except asyncio.CancelledError:
-            recording.end(complete=False, error=CallError("Stopped", None, _STOPPED))
+            recording.stop()
             raise
         except Exception as error:
             _log.warning("An answer broke off: %s", error)
@@ -157,7 +157,6 @@ class Relay:
             await asyncio.sleep(0)
 
 
-_STOPPED = "The gateway was stopped."
 _WENT_AWAY = "The client went away."
 _TOO_SLOW = "The client took the answer too slowly."
 

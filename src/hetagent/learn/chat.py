@@ -171,7 +171,8 @@ def _anthropic_said(message: Mapping[str, Any]) -> list[Said]:
                 Said("tool", _joined(part.get("content")), answers=_text(part.get("tool_use_id")))
             )
         elif part.get("type") == "tool_use":
-            arguments = json.dumps(part.get("input"), ensure_ascii=False)
+            given = part.get("input")  # the text itself, where a stream broke off in it
+            arguments = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
             calls.append(Wanted(_text(part.get("name")), arguments, _text(part.get("id"))))
     said = _joined(content)
     own = [Said(role, said, tuple(calls))] if said or calls or not results else []
