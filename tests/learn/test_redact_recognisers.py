@@ -85,6 +85,22 @@ def test_cells_are_known_by_the_head_of_their_column():
     assert found(text) == [("person", "Zquimby"), ("person", "Brumm")]
 
 
+def test_a_table_is_read_to_its_end():
+    rows = [f"{at},Zquimby{'abcdefghij'[at % 10]},lamp" for at in range(900)]
+    text = "\n".join(["id,last_name,item", *rows])
+    assert [value for _, value in found(text)] == [row.split(",")[1] for row in rows]
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["Aa-", "Aa ", "rue de la ", "A", "1 ", "a_", "a.", "@a", "+1 ", "O'", "password ", "AB12", '"',
+     "a: b ", "my name is ", "eyJa.", "-", "for Aa ", "http://:", "\\"],
+)  # fmt: skip
+def test_a_text_that_repeats_itself_is_read_in_time_that_grows_with_it(part):
+    # A recogniser that tries all ways to read it would not end within the age of the world.
+    FINDER.find(f"1 rue {part * (6000 // len(part))}!")
+
+
 def test_texts_are_remembered_by_a_keyed_hash_and_forgotten_in_time():
     finder = Finder(DEFAULT_KINDS, most_cached=10)
     for at in range(30):
