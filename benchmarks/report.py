@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 PACKAGES = ("hetagent", "llama-cpp-python", "llguidance", "outlines", "numpy", "pydantic")
+PACKAGES += ("sqlalchemy", "cryptography", "psycopg", "pyarrow", "duckdb")
 
 
 class CannotMeasureError(Exception):
@@ -37,7 +38,7 @@ class Report:
         self.targets.append({"name": name, "value": value, "target": target, "holds": bool(holds)})
 
     def write(self, path: Path | None) -> None:
-        from hetagent.cli.doctor import cpu
+        from hetagent.machine import cpu
 
         facts = {
             "machine": {**cpu(), "platform": platform.platform()},

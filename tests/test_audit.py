@@ -383,6 +383,35 @@ def test_of_several_skills_in_one_trace_feedback_says_which():
     assert agent.feedback(outcome.trace_id, correct=False, skill="sign") == "joined"
 
 
+def in_one_trace(agent: Orchestrator, count: int) -> list[Outcome[Any]]:
+    trace = pytest.importorskip("opentelemetry.trace")
+    context = trace.SpanContext(0xABC, 0xDEF, is_remote=False)
+    with trace.use_span(trace.NonRecordingSpan(context)):
+        outcomes = agent.map(sign, rows(count))
+    assert {one.trace_id for one in outcomes} == {f"{0xABC:032x}"}
+    return outcomes
+
+
+def test_answers_that_share_a_trace_are_drawn_each_by_itself():
+    """A batch within one span is as many chances, not one for all of it."""
+    for seed in range(3):
+        llm = large()
+        agent = audited(small(half), llm, share=0.2, seed=seed, on_drift="warn")
+        in_one_trace(agent, 300)
+        assert agent.audits.flush(60)
+        assert 30 < only(agent).drawn < 95
+        assert only(agent).answered == only(agent).drawn == len(llm.requests)
+        assert 10 < only(agent).errors < 60
+
+
+def test_feedback_on_one_of_several_answers_in_a_trace_does_not_say_on_which():
+    agent = audited(small())
+    first, *_ = in_one_trace(agent, 3)
+    assert agent.feedback(first.trace_id, correct=False) == "partial"
+    assert agent.feedback(first.trace_id, value="minus") == "partial"
+    assert (only(agent).drawn, only(agent).answered) == (3, 0)
+
+
 def test_without_audits_there_is_no_feedback():
     agent = Orchestrator(small())
     for call in (lambda: agent.feedback("0" * 32, correct=True), lambda: agent.audits):

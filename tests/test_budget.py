@@ -5,6 +5,7 @@ import math
 import re
 import threading
 import time
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -16,6 +17,7 @@ from hetagent import (
     Decision,
     LlamaCpp,
     Orchestrator,
+    Outcome,
     PricedModel,
     Scored,
     Scripted,
@@ -24,8 +26,9 @@ from hetagent import (
     Window,
     skill,
 )
-from hetagent.errors import BudgetError, ModelTimeoutError, NoAnswerError, SkillError
+from hetagent.errors import BudgetError, ConnectError, ModelTimeoutError, NoAnswerError, SkillError
 from hetagent.models.base import Completion, Request
+from hetagent.models.tries import current_tries
 
 
 @skill
@@ -50,8 +53,12 @@ def unsure(**more: Any) -> Scripted:
     return Scripted(Answer("book", confidence=0.5, **more), name="small")
 
 
+def paid_answer(usd: float | None = 1.0, value: Any = "cancel", **more: Any) -> Answer:
+    return Answer(value, usage=Usage(10, 0, 5, usd), **more)
+
+
 def paid(usd: float | None = 1.0, value: Any = "cancel", **more: Any) -> Scripted:
-    return Scripted(Answer(value, usage=Usage(10, 0, 5, usd), **more), name="large")
+    return Scripted(paid_answer(usd, value, **more), name="large")
 
 
 class Priced(Scripted):
@@ -227,6 +234,43 @@ def test_the_largest_cost_seen_is_expected_of_a_model_that_does_not_know_its_pri
     assert "may cost $0.3" in str(outcome.error)
 
 
+def test_a_failure_that_cost_nothing_does_not_make_an_llm_free():
+    """Else all callers at once would be let through under a cap that has room for one."""
+    answers = [Answer(error=ConnectError("It is down.")), *[paid_answer(1.0, delay=0.02)] * 8]
+    agent = agent_with(Scripted(answers), first_reserve=1.0, **window(1.0))
+    assert agent.run(intent, "x").served_by == "none"
+    outcomes = agent.map(intent, ["x"] * 8)
+    assert sorted(one.served_by for one in outcomes) == ["llm"] + ["none"] * 7
+    assert agent.spent.usd == 1.0
+
+
+def test_a_cap_of_nothing_lets_no_llm_of_unknown_price_be_called():
+    llm = paid(1.0)
+    outcome = agent_with(llm, **window(0.0)).run(intent, "x")
+    assert (outcome.served_by, outcome.reason) == ("none", "budget")
+    assert llm.requests == []
+
+
+@pytest.mark.parametrize("price", [math.nan, -1.0, math.inf, "0.1", True])
+def test_a_price_that_is_no_amount_is_not_known(price: Any, caplog: pytest.LogCaptureFixture):
+    class Confused(Priced):
+        async def price(self, request: Request) -> float | None:
+            return price
+
+    agent = agent_with(Confused(0.2), **window(1.0))
+    assert agent.run(intent, "x").value == "cancel"
+    assert agent.spent.usd == 0.2
+    assert "could not tell its price" in caplog.text
+
+
+@pytest.mark.parametrize("usd", [math.nan, -1.0, math.inf])
+def test_a_cost_that_is_no_amount_counts_as_not_known(usd: float):
+    agent = agent_with(paid(usd), first_reserve=0.4, **window(1.0))
+    outcomes = [agent.run(intent, "x") for _ in range(3)]
+    assert [one.served_by for one in outcomes] == ["llm", "llm", "none"]
+    assert (agent.spent.usd, agent.spent.unknown) == (0.8, 2)
+
+
 def test_unknown_costs_are_counted_as_estimated():
     agent = agent_with(paid(None), first_reserve=0.02, **window(0.05))
     outcomes = [agent.run(intent, "x") for _ in range(4)]
@@ -241,6 +285,36 @@ def test_a_call_that_was_cut_may_be_billed():
     assert isinstance(outcome.error, ModelTimeoutError)
     assert outcome.cost_usd is None
     assert (agent.spent.usd, agent.spent.unknown) == (0.25, 1)
+
+
+@pytest.mark.parametrize("by", ["timeout", "caller"])
+def test_of_a_call_that_was_cut_every_try_may_be_billed(by: str):
+    class Trying(Priced):
+        async def complete(self, request: Request) -> Completion:
+            tries = current_tries.get()
+            assert tries is not None
+            for _ in range(2):
+                tries.begun += 1
+                await asyncio.sleep(0)
+            tries.begun += 1
+            return await super().complete(request)
+
+    llm = Trying(0.2, delay=30)
+    agent = agent_with(llm, **window(1.0))
+
+    async def main() -> Outcome[Any] | None:
+        if by == "timeout":
+            return await agent.with_options(timeout=0.2).arun(intent, "x")
+        task = asyncio.create_task(agent.arun(intent, "x"))
+        while not llm.requests:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task])
+        return None
+
+    outcome = asyncio.run(main())
+    assert outcome is None or outcome.calls[-1].attempts == 3
+    assert (agent.spent.usd, agent.spent.unknown) == (pytest.approx(0.6), 1)
 
 
 def test_a_model_that_costs_nothing_still_does_when_it_is_cut():
@@ -333,6 +407,15 @@ def test_a_price_that_cannot_be_told_is_not_known(caplog: pytest.LogCaptureFixtu
     agent = agent_with(Confused(0.2), usd_per_call=1.0)
     assert agent.run(intent, "x").value == "cancel"
     assert "could not tell its price" in caplog.text
+
+
+def test_what_calibrating_costs_counts_and_is_in_no_log(tmp_path: Path):
+    log = tmp_path / "runs.jsonl"
+    slm = Scripted(lambda _: paid_answer(0.01, "book", confidence=0.8))
+    agent = Orchestrator(slm, llm=paid(1.0), budget=Budget(usd_per_call=0.001), log=log)
+    agent.calibrate(intent, [(f"{n}", "cancel" if n % 3 else "book") for n in range(40)])
+    assert agent.spent.usd == pytest.approx(0.4), "the SLM's, which no budget refused"
+    assert not log.exists()
 
 
 def test_local_models_cost_nothing(tiny: LlamaCpp):
@@ -501,6 +584,7 @@ def test_questions_asked_while_the_slm_writes_go_through_the_budget():
         (lambda: Budget(usd_per_call="1"), "usd_per_call is '1'"),
         (lambda: Budget(seconds_per_call=0), "seconds_per_call is 0"),
         (lambda: Budget(first_reserve=math.nan), "first_reserve is nan"),
+        (lambda: Budget(first_reserve=None), "first_reserve is None"),  # type: ignore[arg-type]
         (lambda: Budget(at_cap="stop"), "at_cap is 'stop'"),
         (lambda: Budget(windows=Window(seconds=1)), "windows is Window"),
         (lambda: Budget(windows=(3600,)), "windows is (3600,)"),

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from hetagent import Answer, Orchestrator, Scripted, Threshold, skill
 from hetagent.confidence import score
 from hetagent.evidence import Evidence, evidence
 from hetagent.models.base import Completion, Token
@@ -26,6 +27,11 @@ def test_of_a_choice():
     assert found.margin == pytest.approx(0.45)
     assert found.entropy == pytest.approx(-sum(p * math.log(p) for p in (0.25, 0.7, 0.05)))
     assert found.least is None
+
+
+def test_a_probability_that_is_no_number_is_no_evidence():
+    answer = Completion("b", "m", choices={"a": math.nan, "b": math.nan})
+    assert evidence(score(answer, OutputType.of(Literal["a", "b"]))) == {}
 
 
 def test_of_a_choice_between_true_and_false():
@@ -81,3 +87,30 @@ def test_margin_and_entropy_stay_within_their_bounds(weights: list[float]):
 
 def _literal(labels: dict[str, float]) -> Any:
     return Literal[tuple(labels)]
+
+
+def test_evidence_tells_how_much_of_the_input_is_digits():
+    answer = Completion("yes", "m", choices={"yes": 0.9, "no": 0.1})
+    kind = OutputType.of(Literal["yes", "no"])
+    asked = evidence(score(answer, kind), asked="table 12?")[""]
+    assert asked.digits == pytest.approx(2 / 9, abs=1e-4)
+    assert evidence(score(answer, kind))[""].digits == 0.0
+
+
+@skill
+def has_time(message: str) -> Literal["yes", "no"]:
+    """Say whether the message names a time."""
+
+
+def test_digits_reach_policies_and_outcomes():
+    seen = []
+
+    class Watching(Threshold):
+        def decide(self, scored):
+            seen.append(scored.evidence[""].digits)
+            return super().decide(scored)
+
+    model = Scripted(lambda request: Answer("yes", choices={"yes": 0.9, "no": 0.1}))
+    outcome = Orchestrator(model, policy=Watching(0.5)).run(has_time, "at 12")
+    assert seen == [outcome.evidence[""].digits]
+    assert seen[0] > 0.1

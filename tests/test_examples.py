@@ -66,6 +66,7 @@ def test_stream_fields():
     assert len(re.findall(r"(?m)^  Order\(.*\) by (?:slm|both|llm)$", printed)) == 2
 
 
+@pytest.mark.e2e
 @pytest.mark.usefixtures("smol_path")
 def test_calibrate_and_certify():
     printed = run("05_calibrate_and_certify.py")

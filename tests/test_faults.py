@@ -459,6 +459,33 @@ def test_callers_that_give_up_leave_nothing_behind(server: OpenAIServer):
     assert settled(agent) >= provider.usd - 1e-9
 
 
+@pytest.mark.parametrize("by", ["timeout", "caller"])
+def test_a_repair_that_is_cut_is_paid_for_beside_what_it_was_to_repair(
+    server: OpenAIServer, by: str
+):
+    """What the first try wrote is billed, and the second may have been."""
+    longest = intent.max_tokens
+    prose = Reply("I would say they want a table.", prompt_tokens=150, completion_tokens=longest)
+    server.script([prose, Reply(hang=True)])
+    agent = Orchestrator(Scripted(draft_intent), llm=remote(server, timeout=MANY_SECONDS))
+    bill = 2 * (150 * PRICE[0] + longest * PRICE[1]) / 1e6
+
+    async def main() -> None:
+        if by == "timeout":
+            outcome = await agent.with_options(timeout=SECONDS).arun(intent, "guest number 1")
+            assert (outcome.calls[-1].attempts, outcome.cost_usd) == (2, None)
+            return
+        task = asyncio.create_task(agent.arun(intent, "guest number 1"))
+        while len(server.requests) < 2:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(main())
+    assert agent.spent.unknown == 1
+    assert settled(agent) >= bill
+
+
 def test_a_slow_llm_does_not_hold_callers_beyond_their_time(server: OpenAIServer):
     Provider(server, {"slow": 3, "good": 1}, seed=10)
     budget = Budget(seconds_per_call=4.0, at_cap="degrade")

@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ from hetagent.errors import (
     SkillError,
     StaleCertificate,
 )
+from hetagent.fingerprint import function_digest
 from hetagent.workflow import Workflow
 from hetagent.workflow_calibration import replays_of
 
@@ -413,6 +415,44 @@ def test_a_certificate_of_something_else_is_stale(calibrated, agent: Orchestrato
     flow = smaller.workflow(**declare)(globals()["describe"])
     with pytest.raises(StaleCertificate, match=r"mood\.model"):
         flow("number 0.99")
+
+
+def test_a_step_that_always_escalates_is_checked_too(calibrated, agent: Orchestrator):
+    certificate = certificate_of(calibrated)
+    parts = {**certificate.skills, "big": replace(certificate.skills["big"], threshold=None)}
+    changed = replace(certificate, skills=parts).sealed()
+    declare = {"max_error": 0.15, "confidence": 0.9, "certificate": changed}
+
+    @skill
+    def another(text: str) -> bool:
+        """Say whether the number is small."""
+
+    another.name = "big"
+    flow = agent.workflow(**declare)(describe)
+    assert flow.run("number 0.99").certificate == changed.id
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(globals(), "big", another)
+        with pytest.raises(StaleCertificate, match=r"big\.prompt"):
+            flow("number 0.99")
+
+
+def test_functions_that_differ_have_different_hashes():
+    class Adder:
+        def __call__(self, x: int) -> int:
+            return x + 1
+
+    class Taker:
+        def __call__(self, x: int) -> int:
+            return x - 1
+
+    Taker.__qualname__ = Adder.__qualname__
+    assert function_digest(Adder()) == function_digest(Adder())
+    assert function_digest(Adder()) != function_digest(Taker())
+    partials = [partial(describe, "a"), partial(describe, "b"), partial(label, "a")]
+    assert len({function_digest(one) for one in partials}) == 3
+    assert function_digest(partial(describe, object())) == function_digest(
+        partial(describe, object())
+    )
 
 
 def test_a_certificate_that_promises_less_is_refused(calibrated, agent: Orchestrator):

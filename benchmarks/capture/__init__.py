@@ -1,1 +1,1 @@
-"""Capturing calls: what it costs, and what it holds."""
+"""Capture, redaction, curation and clustering of call records, measured."""

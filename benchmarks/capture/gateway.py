@@ -2,8 +2,8 @@
 
 Provider, gateway and client are processes of their own on loopback. Calls alternate between the
 ways, so that whatever else the machine does meets all of them alike. Ways: straight; through the
-gateway without recording; and with records kept in memory, in the store, and in the store after
-redaction, as far as these are installed.
+gateway without recording; and with records counted alone, in the store, and in the store after
+redaction.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,20 +38,17 @@ def measure(report: Report, options: Any) -> None:
 
     Args:
         report: Gets the rows and targets.
-        options: ``calls`` of each way and kind, and ``streams`` at once, where it has them.
+        options: ``calls`` of each way and kind, and ``streams`` at once.
     """
-    calls = getattr(options, "calls", None) or CALLS
-    streams = getattr(options, "streams", None) or STREAMS
-    kinds = [kind for kind in KINDS if _is_here(kind)]
     with contextlib.ExitStack() as stack:
         provider = stack.enter_context(_process(["benchmarks.capture.upstream"]))
         ways = {STRAIGHT: provider}
-        for kind in kinds:
+        for kind in KINDS:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             arguments = ["benchmarks.capture.gateway", provider, kind, folder]
             ways[f"gateway, {_described(kind)}"] = stack.enter_context(_process(arguments))
-        _latencies(report, ways, calls)
-        asyncio.run(_at_once(report, ways, streams))
+        _latencies(report, ways, options.calls)
+        asyncio.run(_at_once(report, ways, options.streams))
 
 
 def _latencies(report: Report, ways: dict[str, str], calls: int) -> None:
@@ -147,15 +142,10 @@ def _process(arguments: Sequence[str]) -> Iterator[str]:
         process.communicate()
 
 
-def _is_here(kind: str) -> bool:
-    needed = {"store": ["store"], "redacted": ["store", "redact"]}.get(kind, [])
-    return all(find_spec(f"hetagent.learn.{name}") for name in needed)
-
-
 def _described(kind: str) -> str:
     return {
         "off": "nothing recorded",
-        "memory": "records in memory",
+        "memory": "records counted",
         "store": "records stored",
         "redacted": "records redacted and stored",
     }[kind]
@@ -175,7 +165,10 @@ def _serve(upstream: str, kind: str, folder: Path) -> None:
     """The gateway's process."""
     from hetagent.gateway import Gateway, HttpUpstream
     from hetagent.gateway.server import run
+    from hetagent.learn.keys import FolderKeys
     from hetagent.learn.pipeline import Pipeline
+    from hetagent.learn.redact import Redactor
+    from hetagent.learn.store import Store
 
     sys.setswitchinterval(0.0005)  # as `hetagent serve` has it
     pipeline = None
@@ -183,9 +176,9 @@ def _serve(upstream: str, kind: str, folder: Path) -> None:
         store: Any = _Counting()
         redact: Any = lambda record: record  # noqa: E731
         if kind != "memory":
-            store = import_module("hetagent.learn.store").Store(folder / "records.db")
+            store = Store(folder / "records.db", keys=FolderKeys(folder / "keys"))
         if kind == "redacted":
-            redact = import_module("hetagent.learn.redact").Redactor()
+            redact = Redactor()
         pipeline = Pipeline(store, redact=redact)
     gateway = Gateway(HttpUpstream(f"{upstream}/v1"), pipeline=pipeline)
     port = _free_port()

@@ -1,4 +1,8 @@
-"""How good confidences are before and after calibration; no answer is judged by its own label."""
+"""How good confidences are before and after calibration; no answer is judged by its own label.
+
+AUROC is the mean of those of the five folds: answers of one fold are judged by one calibrator, and
+only among these is there an order that anybody would see.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +28,8 @@ def measure(report: Report, pools: Sequence[Pool]) -> None:
     for pool in pools:
         fitted = held_out(pool)
         after = fitted.held_out
-        found = {"raw": _row(report, pool, "raw", pool.scores)}
-        found["calibrated"] = _row(report, pool, fitted.calibrator.kind, after)
+        found = {"raw": _row(report, pool, "raw", pool.scores, fitted)}
+        found["calibrated"] = _row(report, pool, fitted.calibrator.kind, after, fitted)
         limit = next(value for name, value in LIMITS.items() if pool.data.startswith(name))
         raw, calibrated = found["raw"], found["calibrated"]
         report.target(
@@ -57,13 +61,15 @@ def held_out(pool: Pool) -> Fit:
 
 
 def _row(
-    report: Report, pool: Pool, kind: str, confidence: NDArray[np.float64]
+    report: Report, pool: Pool, kind: str, confidence: NDArray[np.float64], fitted: Fit
 ) -> dict[str, float]:
     facts = {
         "ece": calibration_error(confidence, pool.correct),
         "ece_plain": calibration_error(confidence, pool.correct, debiased=False),
         "log_loss": log_loss(confidence, pool.correct),
-        "auroc": auroc(confidence, pool.correct),
+        "auroc": float(
+            np.mean([auroc(confidence[fold], pool.correct[fold]) for fold in fitted.folds])
+        ),
         "aurc": aurc(confidence, pool.correct),
     }
     report.row(

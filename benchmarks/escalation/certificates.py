@@ -105,7 +105,9 @@ def hold(report: Report, *, draws: int, delta: float = DELTA) -> None:
     most = delta + 2 * math.sqrt(delta * (1 - delta) / draws)
     rules = {name for rows in cells.values() for name in rows} - {OURS}
     keeping = {
-        name for name in rules if all(rows[name]["violations"] <= most for rows in cells.values())
+        name
+        for name in rules
+        if all(rows[name]["violations"] <= most for rows in cells.values() if name in rows)
     }
     for (pool, alpha), rows in cells.items():
         cell = f"{pool}, alpha {alpha}"
@@ -116,8 +118,11 @@ def hold(report: Report, *, draws: int, delta: float = DELTA) -> None:
             target=f"<= {delta}",
             holds=broken <= delta,
         )
-        here = {name for name in rules if rows[name]["violations"] <= delta}
-        for names, which in ((keeping, "every cell"), (here - keeping, "this cell alone")):
+        here = {name for name in rules & set(rows) if rows[name]["violations"] <= delta}
+        for names, which in (
+            (keeping & set(rows), "every cell"),
+            (here - keeping, "this cell alone"),
+        ):
             _ahead(report, rows, names, f"{cell}: coverage less that of {{}}, kept in {which}")
 
 
@@ -144,6 +149,10 @@ def _run(job: Job) -> dict[tuple[str, float], list[tuple[float, bool]]]:
                     accepted = scores >= (np.inf if least is None else least)
                     found.setdefault((peer.name, alpha), []).append(
                         _judge(accepted, correct, alpha)
+                    )
+                if pool.served is not None:
+                    found.setdefault(("cascadeflow", alpha), []).append(
+                        _judge(pool.served, correct, alpha)
                     )
             for alpha, accepted in _ours(pool, draw, number, job.fit_share):
                 found.setdefault((OURS, alpha), []).append(_judge(accepted, correct, alpha))

@@ -98,10 +98,11 @@ async def answer(dump: Dump, model: Any, cases: Sequence[Case], growing: Path) -
         nonlocal written
         async with places:
             args, kwargs = task.bind_row(case.row)
-            completion = await model.complete(task.request(*args, **kwargs))
+            request = task.request(*args, **kwargs)
+            completion = await model.complete(request)
         line = {
             **case.facts,
-            **dump.line(case, score(completion, task.output)),
+            **dump.line(case, score(completion, task.output), request.messages[-1].content),
             "prompt_tokens": completion.usage.prompt_tokens,
         }
         file.write(json.dumps(rounded(line), separators=(",", ":")) + "\n")

@@ -29,7 +29,8 @@ import numpy as np
 from benchmarks.report import CannotMeasureError, Report, arguments, main
 from hetagent.calibrate.certifying import fit_any
 from hetagent.calibrate.evidence_table import EvidenceTable
-from hetagent.calibrate.ladder import Vector, find_vector, path, plan_start, route
+from hetagent.calibrate.ladder import find_vector, plan_start
+from hetagent.calibrate.ladder_path import Vector, path, route
 from hetagent.calibrate.thresholds import find_threshold, plan
 from hetagent.evidence import Evidence, second_opinion
 
@@ -84,7 +85,7 @@ def recorded(folder: Path) -> Population:
     else:
         raise CannotMeasureError(f"{packed.name} is not in {folder}.")
     lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-    known = ("raw", "outside", "margin", "entropy", "least", "tokens")
+    known = ("raw", "outside", "margin", "entropy", "least", "tokens", "digits")
     return Population(
         [
             Evidence(**{name: line[name] for name in known}, answer="ABCD"[line["answer"]])

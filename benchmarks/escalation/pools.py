@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.escalation.dumps import PAIRS, load
+from benchmarks.escalation.quality import served
 from benchmarks.report import CannotMeasureError
 from hetagent.calibrate.evidence_table import EvidenceTable
 from hetagent.evidence import Evidence
@@ -29,6 +30,8 @@ class Pool:
         table: Evidence of the answers.
         correct: Whether each is right.
         fields: Of a whole record: the pools of its fields, answer by answer.
+        served: Which answers cascadeflow would serve, which takes neither labels nor α; ``None``
+            where it is not known.
     """
 
     data: str
@@ -36,6 +39,7 @@ class Pool:
     table: EvidenceTable
     correct: NDArray[np.bool_]
     fields: tuple[Pool, ...] = ()
+    served: NDArray[np.bool_] | None = None
 
     @property
     def name(self) -> str:
@@ -49,7 +53,7 @@ class Pool:
 
 def evidence_of(line: Any) -> Evidence:
     """Evidence as a dump keeps it."""
-    names = ("raw", "outside", "margin", "entropy", "least", "tokens")
+    names = ("raw", "outside", "margin", "entropy", "least", "tokens", "digits")
     known = {name: line[name] for name in names}
     return Evidence(**{**known, "outside": known["outside"] or 0.0}, answer=str(line["answer"]))
 
@@ -64,7 +68,7 @@ def pools(names: Sequence[str]) -> Iterator[Pool]:
         lines = load(name)
         names = FIELDS if "fields" in lines[0] else ()
         fields = tuple(_pool(name, one, [line["fields"][one] for line in lines]) for one in names)
-        yield replace(_pool(name, "", lines), fields=fields)
+        yield replace(_pool(name, "", lines), fields=fields, served=served(name, lines))
         yield from fields
 
 

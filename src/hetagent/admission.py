@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
@@ -16,6 +17,7 @@ from hetagent.breaker import Breaker, Circuit, says_down
 from hetagent.budget import AtCap, Budget, Spent
 from hetagent.errors import BudgetError, ModelDownError
 from hetagent.models.base import Model, Request
+from hetagent.models.tries import Tries
 from hetagent.options import Options
 from hetagent.outcome import Usage
 
@@ -259,6 +261,7 @@ class Permit:
         late: The error where the budget's time runs out within it; ``None`` where it is not the
             budget that limits it.
         free: Whether the model is known to cost nothing.
+        tries: Counted by the model while the call goes on.
     """
 
     account: Account
@@ -270,7 +273,12 @@ class Permit:
     free: bool
     circuit: Circuit | None
     breaker: Breaker | None
-    _settled: bool = field(default=False)
+    tries: Tries = field(default_factory=Tries)
+
+    @property
+    def attempts(self) -> int:
+        """How many tries it took so far."""
+        return max(1, self.tries.begun)
 
     def lost(self, tokens: int) -> Usage:
         """The usage of a call that was given up after so many tokens: it may be billed."""
@@ -280,16 +288,21 @@ class Permit:
         """Count what the call did cost and take; ``None`` where it was given up."""
         now = self.clock()
         call = attempt.call if attempt is not None else None
-        cost, attempts = (None, 1) if call is None else (call.usage.cost_usd, call.attempts)
+        cost, attempts = (
+            (None, self.attempts) if call is None else (call.usage.cost_usd, call.attempts)
+        )
         if self.free:
             cost = cost or 0.0
-        self.account.settle(self.held, cost, now=now, attempts=attempts)
+        if not _is_amount(cost):
+            cost = None
         reason = attempt.reason if attempt is not None else "cancelled"
-        if reason in _ANSWERED or reason in ("timeout", "budget"):
+        answered = reason in _ANSWERED
+        self.account.settle(self.held, cost, now=now, attempts=attempts, answered=answered)
+        if answered or reason in ("timeout", "budget"):
             self.account.note_time(self.held, now=now)
         if self.circuit is None or self.breaker is None:
             return
-        if reason in _ANSWERED:
+        if answered:
             self.circuit.succeeded()
         elif attempt is not None and says_down(attempt.error):
             self.circuit.failed(now, self.breaker)
@@ -303,10 +316,18 @@ async def _price(model: Model, request: Request) -> float | None:
         return None
     try:
         price: float | None = await ask(request)
-        return price
     except Exception:  # a model may be anybody's code, and its price is only asked ahead of time
         _log.exception("%s could not tell its price", model.name)
         return None
+    if price is not None and not _is_amount(price):
+        _log.error("%s could not tell its price: %r is no amount of dollars", model.name, price)
+        return None
+    return price
+
+
+def _is_amount(usd: object) -> bool:
+    """Whether it is US dollars: one NaN would be the sum of all from then on."""
+    return isinstance(usd, int | float) and not isinstance(usd, bool) and 0 <= usd < math.inf
 
 
 def _down(model: Model, seconds: float) -> ModelDownError:

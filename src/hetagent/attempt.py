@@ -89,7 +89,8 @@ def read(completion: Completion, request: Request, call: Call) -> Attempt:
         scored = score(completion, request.output)
     except OutputError as error:
         return replace(attempt, reason="invalid_output", error=error)
-    return replace(attempt, value=value, json=data, score=scored, evidence=evidence(scored))
+    known = evidence(scored, asked=request.messages[-1].content)
+    return replace(attempt, value=value, json=data, score=scored, evidence=known)
 
 
 def explain(error: Exception, model: Model, *, limit: float | None) -> tuple[HetagentError, Reason]:

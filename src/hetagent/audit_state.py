@@ -13,6 +13,7 @@ from pathlib import Path
 from hetagent.audit_queue import audit_loop
 from hetagent.calibrate.audits import Audits
 from hetagent.errors import HetagentError
+from hetagent.files import write_whole
 
 __all__ = ["AuditState", "loaded"]
 
@@ -56,11 +57,9 @@ class AuditState:
             if not self._changed or os.getpid() != self._process:
                 return
             self._changed = False
-            partial = self._path.with_name(f".{self._path.name}.{os.getpid()}.partial")
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                partial.write_text(json.dumps(self._audits.to_dict()) + "\n", encoding="utf-8")
-                os.replace(partial, self._path)
+                write_whole(self._path, json.dumps(self._audits.to_dict()) + "\n")
                 self._complained = False
             except OSError as error:
                 self._changed = True

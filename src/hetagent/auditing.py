@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
 from types import EllipsisType
@@ -19,11 +18,12 @@ from hetagent.calibrate.audits import Audits, Joined
 from hetagent.calibrate.correctness import label_of
 from hetagent.errors import HetagentError, InputError, SkillError
 from hetagent.evidence import top_field
-from hetagent.examiner import Answer, Examiner
+from hetagent.examiner import Examiner
 from hetagent.models.base import Model, Request
 from hetagent.options import Options
 from hetagent.outcome import Basis, Outcome
 from hetagent.policy import Decision, Policy, Scored, as_certifying_policy
+from hetagent.recall import Answer, Recall
 from hetagent.skill import Skill
 from hetagent.verdicts import check_fields, on_promises, relied_on
 
@@ -55,7 +55,7 @@ class Auditing:
             # Both when this is dropped and when the process ends.
             weakref.finalize(self, self._state.save)
         self._lock = threading.Lock()
-        self._recent: OrderedDict[str, dict[str, Answer]] = OrderedDict()
+        self._recall = Recall(audit.recent)
         self._watched: dict[str, str] = {}  # by name, the skill
         self._ids: dict[str, tuple[object, str]] = {}
         self._unanswered = 0
@@ -112,14 +112,15 @@ class Auditing:
         self, outcome: Outcome[Any], skill: Skill[Any, Any], request: Request, options: Options
     ) -> None:
         drawn: dict[str, str] = {}
+        key = self._recall.key(outcome.trace_id, skill.name)
         paths = relied_on(outcome)
         if paths and outcome.basis is not None:
             names = {self._watch(skill.name, outcome.basis, path): path for path in paths}
-            found = self._audits.draw(outcome.trace_id, names)
+            found = self._audits.draw(key, names)
             drawn = {names[name]: name for name in found}
         json = None if outcome.served_by == "none" else skill.output.to_json(outcome.value)
-        answer = Answer(skill, json, outcome.trace_id, drawn)
-        self._remember(answer)
+        answer = Answer(skill, json, outcome.trace_id, key, drawn)
+        self._recall.keep(answer)
         if not drawn:
             return
         self._changed()
@@ -150,7 +151,7 @@ class Auditing:
                 hint="Give one of correct=True, correct=False, value=... and fields={...: bool}.",
             )
         said: bool | Mapping[str, bool]
-        answer = self._recall(trace_id, skill)
+        answer = self._recall.find(trace_id, skill)
         if answer is None:
             if value is not ...:
                 raise InputError(
@@ -169,7 +170,10 @@ class Auditing:
             said = bool(correct)
         if not answer.drawn:
             return self._audits.note("volunteered")
-        return self._join(trace_id, on_promises(said, answer.drawn, output=output), answer.drawn)
+        if not self._recall.is_alone(answer):
+            return self._audits.note("partial")  # it may be meant for another of them
+        found = on_promises(said, answer.drawn, output=output)
+        return self._join(answer.key, found, answer.drawn)
 
     def status(self) -> AuditSummary:
         """How all certificates stand that answers were accepted under."""
@@ -222,7 +226,7 @@ class Auditing:
             self._fail(error)
             return
         if found:
-            self._join(outcome.trace_id, found, answer.drawn)
+            self._join(answer.key, found, answer.drawn)
         else:
             self._fail(None)
 
@@ -241,11 +245,11 @@ class Auditing:
 
     # --- verdicts and drift
 
-    def _join(self, trace_id: str, found: Mapping[str, bool], drawn: Mapping[str, str]) -> Joined:
+    def _join(self, key: str, found: Mapping[str, bool], drawn: Mapping[str, str]) -> Joined:
         if not found:
             return self._audits.note("partial")
         verdicts = {drawn[path]: right for path, right in found.items()}
-        joined = self._audits.verdict(trace_id, verdicts)
+        joined = self._audits.verdict(key, verdicts)
         if joined == "joined":
             self._changed()
             for name in verdicts:
@@ -312,30 +316,6 @@ class Auditing:
                 self._audits.watch(name, max_error=allowed, confidence=self.audit.confidence)
             self._watched[name] = skill
         return name
-
-    # --- memory
-
-    def _remember(self, answer: Answer) -> None:
-        with self._lock:
-            of_trace = self._recent.setdefault(answer.trace_id, {})
-            known = of_trace.get(answer.skill.name)
-            if known is not None and known.drawn:
-                return  # of several answers of one trace, that which is tested
-            of_trace[answer.skill.name] = answer
-            while len(self._recent) > self.audit.recent:
-                self._recent.popitem(last=False)
-
-    def _recall(self, trace_id: str, skill: str | None) -> Answer | None:
-        with self._lock:
-            of_trace = dict(self._recent.get(trace_id, {}))
-        if skill is not None:
-            return of_trace.get(skill)
-        if len(of_trace) > 1:
-            raise InputError(
-                f"Several skills ran in the trace {trace_id}: {', '.join(of_trace)}.",
-                hint="Say which is meant, as skill=.",
-            )
-        return next(iter(of_trace.values()), None)
 
     def _id(self, skill: str, promise: object) -> str | None:
         """A certificate's id, which takes long to work out."""

@@ -63,6 +63,10 @@ class Budget:
     first_reserve: float = 0.01
 
     def __post_init__(self) -> None:
+        if self.first_reserve is None:
+            raise SkillError(
+                "first_reserve is None.", hint="Give US dollars to set aside, such as 0.01."
+            )
         check_caps(
             {
                 "usd_per_call": self.usd_per_call,

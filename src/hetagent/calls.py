@@ -13,6 +13,7 @@ from hetagent.assembly import Assembly
 from hetagent.attempt import Attempt, checked, explain, read
 from hetagent.errors import ModelError
 from hetagent.models.base import Completion, Model, Request, StreamingModel, Token
+from hetagent.models.tries import counted
 from hetagent.outcome import Call, Usage
 
 __all__ = ["Listen", "ask"]
@@ -57,7 +58,8 @@ async def ask(
     with telemetry.call_span(model.name, request, rung=permit.rung) as span:
         try:
             async with limit:
-                completion = await _complete(model, request, listen, written)
+                with counted(permit.tries):
+                    completion = await _complete(model, request, listen, written)
             checked(completion, request)
         except _Stopped:
             span.stopped(len(written))
@@ -67,15 +69,17 @@ async def ask(
         except asyncio.CancelledError:
             given_up = ModelError("The call was given up before its answer came.")
             span.failed(given_up)
-            note(model.name, permit.lost(len(written)), error=given_up)
+            note(model.name, permit.lost(len(written)), attempts=permit.attempts, error=given_up)
             raise
         except Exception as error:
             problem, reason = explain(error, model, limit=permit.timeout)
             if limit.expired() and permit.late is not None:
                 problem, reason = permit.late, "budget"
             span.failed(problem)
-            usage = permit.lost(len(written)) if limit.expired() else problem.usage or Usage()
-            call = note(model.name, usage, attempts=problem.attempts, error=problem)
+            cut = limit.expired()
+            usage = permit.lost(len(written)) if cut else problem.usage or Usage()
+            attempts = permit.attempts if cut else problem.attempts
+            call = note(model.name, usage, attempts=attempts, error=problem)
             return Attempt(call, reason=reason, error=problem)
         span.answered(completion)
     call = note(

@@ -41,7 +41,8 @@ class Certified:
         certificates: One for each skill: certificates, files, or folders of ``.json`` files.
         accept: ``"whole"`` accepts an answer where its whole value is sure enough, and names its
             weak fields otherwise; ``"fields"`` judges every field by its own threshold, so that
-            each kind of field keeps the promised error rate by itself.
+            each kind of field keeps the promised error rate by itself. A field that was labelled
+            too seldom to have one is never sure enough.
         otherwise: The policy of skills without a certificate; by default these always escalate.
         least_share: A skill of which the SLM would serve less than this share of the calls skips
             the SLM; with a value, so does one of which asking the SLM first costs more than it
@@ -215,7 +216,7 @@ class Certified:
             {path: part.least_confidence for path, part in found.parts.items()},
             promised=self._promised(passed),
         )
-        judged = self._judged(found)
+        judged = self._judged(found, scored)
         least = {path: basis.least.get(path) for path in judged}
         if all(passed.get(path, False) for path in judged):
             return Decision("accept", basis=basis, least=least)
@@ -230,10 +231,11 @@ class Certified:
             return ("",)
         return tuple(path for path in fields if passed[path])
 
-    def _judged(self, found: Certificate) -> tuple[str, ...]:
-        """Paths that must all pass."""
-        fields = tuple(path for path in found.parts if path)
-        return fields if self._accept == "fields" and fields else ("",)
+    def _judged(self, found: Certificate, scored: Scored) -> tuple[str, ...]:
+        """Paths that must all pass: fields of the answer that nothing is known of among them."""
+        fields = dict.fromkeys((*found.parts, *map(top_field, scored.fields)))
+        fields.pop("", None)
+        return tuple(fields) if self._accept == "fields" and fields else ("",)
 
 
 def to_best(gains: Sequence[float]) -> Decision | None:

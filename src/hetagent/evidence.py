@@ -1,7 +1,8 @@
 """What a completion tells about how far to trust each of its values, as plain numbers.
 
 It is all that calibration sees of an answer: a few features and which answer it was, never the
-input. Policies are given it, dumps and logs keep it.
+input, of which one number tells how much of it is figures. Policies are given it, dumps and logs
+keep it.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ class Evidence:
         answer: Which answer it was, as far as answers are worth telling apart: the label of a
             choice, ``"true"`` or ``"false"``, and for anything else its kind: ``"null"``,
             ``"text"``, ``"number"``, ``"list"`` or ``"record"``.
+        digits: Share of digits among the characters of the input, in [0, 1]: where there is
+            something to reckon, large models too err more often than they let see.
         agrees: Of an LLM's answer: whether it is the SLM's again; ``None`` where there is none to
             compare with.
         before: Of an LLM's answer: the SLM's calibrated confidence in its own, in [0, 1];
@@ -43,18 +46,24 @@ class Evidence:
     least: float | None = None
     tokens: int = 0
     answer: str = ""
+    digits: float = 0.0
     agrees: bool | None = None
     before: float | None = None
 
 
-def evidence(score: Score) -> dict[str, Evidence]:
+def evidence(score: Score, *, asked: str = "") -> dict[str, Evidence]:
     """Of the whole value, with the path ``""``, and of each field by its path.
 
+    Args:
+        score: Of the answer.
+        asked: The input, of which only the share of digits is taken.
+
     Returns:
-        Nothing at all where the model reports no probabilities.
+        Nothing at all where the model reports no probabilities, or something that is no number.
     """
-    if score.confidence is None:
+    if score.confidence is None or math.isnan(score.confidence):
         return {}
+    digits = round(sum(map(str.isdigit, asked)) / len(asked), 4) if asked else 0.0
     if score.choices is not None:
         margin, entropy = _spread(score.choices.values())
         whole = Evidence(
@@ -63,10 +72,11 @@ def evidence(score: Score) -> dict[str, Evidence]:
             margin=margin,
             entropy=entropy,
             answer=str(score.value) if isinstance(score.value, str) else _kind(score.value),
+            digits=digits,
         )
         return {"": whole}
-    fields = {path: _of(one) for path, one in score.fields.items()}
-    return {"": _of(score)} | fields
+    fields = {path: _of(one, digits) for path, one in score.fields.items()}
+    return {"": _of(score, digits)} | fields
 
 
 def by_field(found: Mapping[str, Evidence]) -> dict[str, Evidence]:
@@ -90,8 +100,8 @@ def second_opinion(
         draft: Of the SLM's answer.
     """
     if own is None:
-        same = draft is not None and agrees is True
-        own = Evidence(0.5, answer=draft.answer if draft is not None and same else "")
+        known = draft or Evidence(0.5)
+        own = Evidence(0.5, answer=known.answer if agrees else "", digits=known.digits)
     return replace(own, agrees=agrees, before=before)
 
 
@@ -129,16 +139,18 @@ def _together(parts: list[Evidence]) -> Evidence:
         least=min(least, default=None),
         tokens=sum(one.tokens for one in parts),
         answer="list",
+        digits=parts[0].digits,
     )
 
 
-def _of(one: Score | FieldScore) -> Evidence:
+def _of(one: Score | FieldScore, digits: float) -> Evidence:
     return Evidence(
         one.confidence or 0.0,
         one.outside or 0.0,
         least=one.least,
         tokens=one.tokens,
         answer=_kind(one.value),
+        digits=digits,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from hetagent.admission import Admission
@@ -18,27 +17,10 @@ from hetagent.errors import InputError, ModelError, ModelTimeoutError
 from hetagent.models.base import Model, Request
 from hetagent.options import Options
 from hetagent.outcome import Outcome
-from hetagent.skill import Skill
+from hetagent.recall import Answer
 from hetagent.verdicts import check_fields
 
-__all__ = ["Answer", "Examiner"]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What is remembered of an outcome.
-
-    Attributes:
-        skill: What was run.
-        json: The value as JSON data; ``None`` where there is none.
-        trace_id: Of the outcome.
-        drawn: Name of the promise that a verdict is awaited for, by path.
-    """
-
-    skill: Skill[Any, Any]
-    json: Any
-    trace_id: str
-    drawn: Mapping[str, str]
+__all__ = ["Examiner"]
 
 
 class Examiner:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import inspect
 import json
+import re
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -77,8 +79,14 @@ def models_digest(models: Sequence[Model]) -> str:
 def function_digest(function: Callable[..., Any]) -> str:
     """Hash of what a function does: of its source without comments, docstring and decorators.
 
-    Where there is no source, of its compiled code. What it calls is not looked into.
+    Where there is no source, of its compiled code; of an object that can be called, of that method,
+    and of a `functools.partial`, of the function and its arguments. What it calls is not looked
+    into.
     """
+    if isinstance(function, functools.partial):
+        given = repr((function.args, sorted(function.keywords.items())))
+        # Where an object lies in memory is another thing in every process.
+        return digest([function_digest(function.func), re.sub(r" at 0x[0-9a-fA-F]+", "", given)])
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
         (top,) = tree.body
@@ -91,7 +99,11 @@ def function_digest(function: Callable[..., Any]) -> str:
     except (OSError, SyntaxError, TypeError, ValueError):
         code = getattr(function, "__code__", None)
         if code is None:
-            return digest(f"{type(function).__module__}.{type(function).__qualname__}")
+            kind = type(function)
+            call = inspect.getattr_static(kind, "__call__", None)
+            if inspect.isfunction(call):
+                return function_digest(call)
+            return digest(f"{kind.__module__}.{kind.__qualname__}")
         return digest([code.co_code.hex(), repr(code.co_names), _constants(code)])
 
 

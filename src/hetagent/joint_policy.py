@@ -24,7 +24,9 @@ class JointPolicy:
         self._certificate = certificate
         skills = certificate.skills if certificate is not None else {}
         self._parts = {name: one for name, one in skills.items() if one.threshold is not None}
-        self._promises = {name: _Promise(certificate, name) for name in self._parts if certificate}
+        # The LLM's answers at other steps are part of the promise, so that these are checked too.
+        kept = skills if self._parts else ()
+        self._promises = {name: _Promise(certificate, name) for name in kept if certificate}
 
     def certificate(self, skill: str) -> _Promise | None:
         """What is to be checked before a skill's answers are decided about."""

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from contextvars import Token as ContextToken
-from dataclasses import replace
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar
+from typing import Any, Literal, ParamSpec, Self, TypeVar
 
 from hetagent import portal, telemetry
 from hetagent.admission import Admission, Scope, scope
@@ -24,24 +23,19 @@ from hetagent.audited import Audited, auditing_of
 from hetagent.binding import Bindings
 from hetagent.breaker import Breaker
 from hetagent.budget import AtCap, Budget, Spent, check_caps
+from hetagent.calibrated import Calibrated
 from hetagent.errors import BudgetError, InputError, SkillError
 from hetagent.field_stream import AsyncFieldStream, FieldStream
 from hetagent.models.base import Model, Request, as_model
-from hetagent.options import Options, as_ladder, as_policy, require_models
+from hetagent.options import Options, as_captures, as_ladder, as_policy, require_models
 from hetagent.outcome import Outcome
-from hetagent.policy import Policy, Threshold
+from hetagent.policy import Policy
 from hetagent.progress import Progress
 from hetagent.rows import fill, listed
 from hetagent.serving import Serving, Tell
-from hetagent.sink import Recorder, Sink
+from hetagent.sink import Captures, OutcomeLog, Sink, capturing
 from hetagent.skill import Runner, Skill, current_runner
 from hetagent.steps import current_steps
-
-if TYPE_CHECKING:
-    from hetagent.calibrate.certificate import Certificate
-    from hetagent.calibrate.correctness import Correct
-    from hetagent.calibrate.workflow_certificate import WorkflowCertificate
-    from hetagent.workflow import Workflow
 
 __all__ = ["Orchestrator"]
 
@@ -56,7 +50,7 @@ _entered: ContextVar[tuple[ContextToken[Runner | None], ...]] = ContextVar(
 )
 
 
-class Orchestrator(Audited):
+class Orchestrator(Audited, Calibrated):
     """Runs skills on a small model, and calls an LLM only where that is not sure enough.
 
     Args:
@@ -74,6 +68,8 @@ class Orchestrator(Audited):
         audit: How answers that were accepted under a certificate are checked; ``None`` for not.
         log: Where each outcome is recorded: a file of JSON lines, without inputs and answers, or
             a sink of your own.
+        record: Where each call is kept with all that was asked and answered: a
+            `hetagent.Recorder`.
 
     Attributes:
         slm: The small model, or ``None``.
@@ -98,6 +94,7 @@ class Orchestrator(Audited):
         breaker: Breaker | None = Breaker(),  # noqa: B008 - it is frozen
         audit: Audit | None = None,
         log: Sink | str | os.PathLike[str] | None = None,
+        record: Captures | None = None,
     ) -> None:
         self.slm: Model | None = as_model(slm, "slm")
         self.llms: tuple[Model, ...] = as_ladder(llm)
@@ -107,7 +104,8 @@ class Orchestrator(Audited):
         self._admission = Admission()
         self._bindings = Bindings()
         self._auditing = auditing_of(audit, llms=self.llms, admission=self._admission)
-        self._recorder = None if log is None else Recorder(log)
+        self._outcome_log = None if log is None else OutcomeLog(log)
+        self._captures = as_captures(record)
 
     @property
     def llm(self) -> Model | None:
@@ -122,7 +120,7 @@ class Orchestrator(Audited):
     @property
     def unrecorded(self) -> int:
         """Outcomes that ``log=`` could not take, for want of room on the disk, say."""
-        return self._recorder.lost if self._recorder is not None else 0
+        return self._outcome_log.lost if self._outcome_log is not None else 0
 
     def with_options(
         self,
@@ -138,12 +136,13 @@ class Orchestrator(Audited):
     ) -> Orchestrator:
         """The same models under other options; those that are not given stay as they are.
 
-        What was spent counts for both, both have one log, and audits count for both unless
-        other ones are given.
+        What was spent counts for both, both have one log and one record, and audits count for both
+        unless other ones are given.
         """
         old = self._options
         other = Orchestrator(self.slm, llm=self.llms)
-        other._admission, other._recorder = self._admission, self._recorder
+        other._admission, other._captures = self._admission, self._captures
+        other._outcome_log = self._outcome_log
         other._auditing = (
             self._auditing
             if isinstance(audit, EllipsisType)
@@ -224,8 +223,8 @@ class Orchestrator(Audited):
             ...     '''List the sizes.'''
             >>> agent = Orchestrator(slm=Scripted(Answer([38, 40])))
             >>> with agent.stream(sizes, "38 or 40") as answer:
-            ...     [(path, field.value) for path, field in answer]
-            [('[0]', 38), ('[1]', 40)]
+            ...     {path: field.value for path, field in answer}
+            {'[0]': 38, '[1]': 40}
             >>> answer.outcome.value
             [38, 40]
 
@@ -283,119 +282,6 @@ class Orchestrator(Audited):
         await self._fill(skill, rows, done)
         return [done[index] for index in range(len(rows))]
 
-    def calibrate(
-        self,
-        skill: Skill[P, R],
-        examples: Iterable[tuple[Any, Any]],
-        /,
-        *,
-        max_error: float = 0.05,
-        confidence: float = 0.95,
-        correct: Correct | None = None,
-        fit_share: float | None = None,
-        seed: int = 0,
-        ask_llm: bool = False,
-        value_of_correct_usd: float | None = None,
-        usd_per_second: float = 0.0,
-    ) -> Certificate:
-        """Find out, on labelled examples, when the SLM may be trusted, and certify it.
-
-        The SLM answers every example; LLMs do with ``ask_llm``. On some of the examples calibrators
-        are fitted, which turn the model's own probabilities into those of being right; on the
-        others thresholds are certified: with a probability of at least ``confidence`` over the draw
-        of the examples, at most ``max_error`` of what is accepted is wrong.
-
-        Example:
-            ``agent.with_options(policy=Certified(agent.calibrate(intent, examples)))``
-
-        Args:
-            skill: The skill, on the model it will run on.
-            examples: Pairs of an input, as a row of `map`, and a label: a value of the output type,
-                or a dict of some fields of a record. They must be drawn like the inputs to come,
-                and none of them may be among the skill's own examples.
-            max_error: The error rate to keep among answers accepted without the LLM.
-            confidence: With which to keep it.
-            correct: Whether an answer is right, given it and its label as JSON data: one bool, or
-                a dict of them by field path. By default they must be equal.
-            fit_share: Share of the examples that calibrators are fitted with; the others certify.
-                By default a quarter, or less where labels are short for this ``max_error``.
-            seed: Of the split.
-            ask_llm: Whether every LLM answers every example too, within the budget. The
-                certificate then knows how likely each is right, and at what price: for policies
-                that escalate on benefit, and for the thresholds of a ladder of several.
-            value_of_correct_usd: What a right answer is worth, in US dollars, to certify what
-                `Certified` accepts when it is given the same.
-            usd_per_second: What a second of waiting costs, likewise.
-
-        Returns:
-            The certificate. Where nothing can be promised, its thresholds are ``None`` and its
-            `Certificate.explain` says how many labels would do.
-
-        Raises:
-            InputError: There are too few examples, or one cannot be used.
-            CertificateError: The model reports no probabilities.
-            MissingExtraError: scikit-learn is not installed.
-        """
-        from hetagent.calibrate.calibration import calibrate
-        from hetagent.calibrate.pairs import AskAll
-
-        model = skill.model or self.slm
-        if model is None:
-            raise SkillError(
-                f"There is no small model to calibrate {skill.name} on.",
-                hint="Give the orchestrator slm=, or bind the skill: skill.using(model).",
-            )
-        if ask_llm and not self.llms:
-            raise SkillError("There is no LLM to ask.", hint="Give the orchestrator llm=.")
-        alone = Orchestrator(model, llm=self.llms if ask_llm else None)
-        alone._options = replace(self._options, policy=Threshold(0.0), budget=None)
-        if ask_llm:
-            alone._admission = self._admission
-            alone._options = replace(self._options, policy=AskAll(), escalate="whole")
-        return calibrate(
-            skill,
-            model,
-            examples,
-            run=alone.map,
-            max_error=max_error,
-            confidence=confidence,
-            correct=correct,
-            fit_share=fit_share,
-            seed=seed,
-            llms=alone.llms,
-            value_of_correct_usd=value_of_correct_usd,
-            usd_per_second=usd_per_second,
-        )
-
-    def workflow(
-        self,
-        *,
-        max_error: float = 0.05,
-        confidence: float = 0.95,
-        certificate: WorkflowCertificate | str | os.PathLike[str] | None = None,
-    ) -> Callable[[Callable[P, R]], Workflow[P, R]]:
-        """Run a function that calls several skills under one promise for its final value.
-
-        Args:
-            max_error: The error rate to keep among the runs in which an answer of the SLM's is
-                accepted.
-            confidence: With which to keep it.
-            certificate: Made earlier by `Workflow.calibrate`, or its file.
-
-        Returns:
-            A decorator that makes a `Workflow` of a function.
-
-        Raises:
-            SkillError: An option is out of range.
-            StaleCertificate: The certificate is of another function or LLM.
-            CertificateError: It cannot be read, or promises less.
-        """
-        from hetagent.workflow import Workflow
-
-        return lambda function: Workflow(
-            self, function, max_error=max_error, confidence=confidence, certificate=certificate
-        )
-
     def __enter__(self) -> Self:
         """Make plain calls of skills, such as ``intent("…")``, run here."""
         _entered.set((*_entered.get(), current_runner.set(self)))
@@ -440,7 +326,7 @@ class Orchestrator(Audited):
         if steps is not None and steps.takes(self):
             return await steps.step(skill, request, tell)
         self._bindings.check(self._options.policy, skill, skill.model or self.slm, self.llms)
-        with telemetry.skill_span(skill.name) as span:
+        with telemetry.skill_span(skill.name) as span, capturing(self._captures):
             serving = Serving(
                 Assembly(skill, request, span.trace_id),
                 slm=skill.model or self.slm,
@@ -454,14 +340,19 @@ class Orchestrator(Audited):
                 outcome = await serving.outcome()
             except BudgetError as error:
                 if error.outcome is not None:
-                    span.end(self._recorded(error.outcome))
+                    span.end(self._recorded(self._captured(skill, request, error.outcome)))
                 raise
             span.end(outcome)
         if self._auditing is not None:
             self._auditing.observe(outcome, skill, request, self._options)
-        return self._recorded(outcome)
+        return self._recorded(self._captured(skill, request, outcome))
+
+    def _captured(self, skill: Skill[Any, R], request: Request, outcome: Outcome[R]) -> Outcome[R]:
+        if self._captures is not None:
+            self._captures.capture(skill, request, outcome)
+        return outcome
 
     def _recorded(self, outcome: Outcome[R]) -> Outcome[R]:
-        if self._recorder is not None:
-            self._recorder.record(outcome)
+        if self._outcome_log is not None:
+            self._outcome_log.record(outcome)
         return outcome

@@ -129,7 +129,12 @@ class Serving(Generic[R]):
     def _scored(self, score: Score) -> Scored:
         fields = {path: one.confidence or 0.0 for path, one in score.fields.items()}
         name, whole = self._run.skill.name, score.confidence or 0.0
-        return Scored(name, whole, fields, evidence=evidence(score))
+        return Scored(
+            name,
+            whole,
+            fields,
+            evidence=evidence(score, asked=self._run.request.messages[-1].content),
+        )
 
     async def _escalate(self, decision: Decision, draft: Attempt | None) -> Outcome[R]:
         """Climb the ladder until an answer is accepted, or nobody is left to ask."""

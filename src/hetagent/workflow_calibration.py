@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from hetagent.calibrate.even_split import even_split
 from hetagent.calibrate.joint import Joint, Levels, certify_jointly, fit_steps
 from hetagent.calibrate.replays import Forest
 from hetagent.calibrate.workflow_certificate import Measured, SkillPart, WorkflowCertificate
+from hetagent.calibrated import apart
 from hetagent.errors import CertificateError, InputError, SkillError
 from hetagent.fingerprint import digest, fingerprint
 from hetagent.models.base import Request
@@ -189,10 +189,7 @@ def _prices(found: Replays, forest: Forest, rows: Any) -> list[float]:
 
 
 def _by_slm(agent: Orchestrator) -> Serve:
-    from hetagent.orchestrator import Orchestrator
-
-    alone = Orchestrator(agent.slm)
-    alone._options = replace(agent._options, policy=Threshold(0.0), budget=None)
+    alone = apart(agent.with_options(policy=Threshold(0.0), budget=None), llms=())
 
     async def serve(skill: Skill[Any, Any], request: Request) -> Outcome[Any]:
         return await alone._serve(skill, request)
@@ -201,12 +198,8 @@ def _by_slm(agent: Orchestrator) -> Serve:
 
 
 def _by_llm(agent: Orchestrator) -> Serve:
-    from hetagent.orchestrator import Orchestrator
-
-    # What is spent counts; neither a log nor audits take these calls for calls of users.
-    alone = Orchestrator(llm=agent.llms)
-    alone._admission = agent._admission
-    alone._options = replace(agent._options, policy=Threshold(math.inf), escalate="whole")
+    to_the_llm = agent.with_options(policy=Threshold(math.inf), escalate="whole")
+    alone = apart(to_the_llm, llms=agent.llms)
 
     async def serve(skill: Skill[Any, Any], request: Request) -> Outcome[Any]:
         return await alone._serve(skill, request)

@@ -18,6 +18,8 @@ from hetagent import (
     Threshold,
     skill,
 )
+from hetagent.calibrate import calibration
+from hetagent.calibrate.certifying import share_to_fit
 from hetagent.errors import (
     CertificateError,
     InputError,
@@ -313,3 +315,59 @@ def test_skills_without_a_certificate_escalate_or_follow_another_policy(
         Certified([certificate, certificate])
     with pytest.raises(CertificateError, match="no certificates"):
         Certified([])
+
+
+def test_a_field_without_a_threshold_is_never_sure_enough():
+    agent = Orchestrator(Scripted(noisy_pair), progress=False)
+    labelled = [(text, {"left": value.left}) for text, value in pairs(200)]
+    found = agent.calibrate(pair, labelled)
+    assert found.parts["left"].threshold == -math.inf
+    outcome = agent.with_options(policy=Certified(found, accept="fields")).run(pair, "pair 1 2")
+    assert (outcome.served_by, outcome.reason) == ("none", "low_confidence")
+    assert outcome.basis is not None
+    assert outcome.basis.promised == ("left",)
+
+
+def test_whole_values_are_calibrated_as_they_are_judged_where_labels_leave_fields_out():
+    agent = Orchestrator(Scripted(noisy_pair), progress=False)
+
+    def rule(value: Any, label: Any) -> dict[str, bool]:
+        found = {name: value[name] == label[name] for name in label}
+        return {"": value["left"] > -1, **found}
+
+    labelled = [
+        (text, {"left": value.left, "right": value.right} if number % 2 else {"left": value.left})
+        for number, (text, value) in enumerate(pairs(300))
+    ]
+    seen: list[Any] = []
+    original = calibration.jointly
+
+    def spy(whole: Any, confidence: Any) -> Any:
+        seen.append(list(confidence))
+        return original(whole, seen[-1])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calibration, "jointly", spy)
+        agent.calibrate(pair, labelled, correct=rule)
+    assert {len(one) for one in seen} == {2}
+
+
+@pytest.mark.parametrize(
+    ("place", "value"), [(("max_error",), 0.01), (("parts", "", "errors"), 0), (("id",), None)]
+)
+def test_no_number_of_a_certificate_can_be_edited(certificate: Certificate, place, value):
+    data = json.loads(json.dumps(certificate.to_dict()))
+    inner = data
+    for name in place[:-1]:
+        inner = inner[name]
+    inner[place[-1]] = value
+    with pytest.raises(CertificateError, match="numbers in the certificate"):
+        Certificate.from_dict(data)
+
+
+@pytest.mark.parametrize(
+    ("n", "max_error", "share"),
+    [(100, 0.05, 0.25), (1100, 0.05, 250 / 1100), (1200, 0.05, 0.25), (4000, 0.01, 0.15)],
+)
+def test_fewer_labels_fit_where_labels_are_short(n: int, max_error: float, share: float):
+    assert share_to_fit(n, max_error=max_error, confidence=0.95) == pytest.approx(share)

@@ -9,15 +9,8 @@ from hypothesis import strategies as st
 
 from hetagent.calibrate.bounds import p_value
 from hetagent.calibrate.evidence_table import EvidenceTable
-from hetagent.calibrate.ladder import (
-    Answers,
-    Vector,
-    find_ladder,
-    find_vector,
-    path,
-    plan_start,
-    route,
-)
+from hetagent.calibrate.ladder import Answers, find_ladder, find_vector, plan_start
+from hetagent.calibrate.ladder_path import Vector, path, route
 from hetagent.evidence import Evidence, second_opinion
 
 PRICES = (0.1, 1.0)

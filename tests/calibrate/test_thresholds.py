@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hetagent.calibrate.bounds import allowed_errors, p_value, upper_bound
-from hetagent.calibrate.thresholds import find_threshold, plan, shortfall
+from hetagent.calibrate.thresholds import find_threshold, labels_needed, plan, shortfall
 from hetagent.errors import InputError
 
 
@@ -175,3 +175,33 @@ def test_where_no_number_of_labels_would_do():
 def test_shapes_are_checked():
     with pytest.raises(InputError):
         find_threshold([0.5], [True, False], counts=[1], max_error=0.1, confidence=0.9)
+
+
+def test_a_rate_that_is_all_but_the_promised_one_takes_more_labels_than_there_are():
+    promised = 1 - 0.95  # a little more than 0.05
+    assert labels_needed(0.05, 0.75, promised, 0.95) is None
+    one_wrong_of_twenty = shortfall(
+        np.linspace(1, 0, 20), np.arange(20) != 10, tested_share=0.75, max_error=promised,
+        confidence=0.95,
+    )  # fmt: skip
+    assert one_wrong_of_twenty.escalated == 0
+    assert one_wrong_of_twenty.labels is not None, "the surest ten are all right"
+
+
+def test_how_many_labels_would_do_is_worked_out_at_some_thresholds_only(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "hetagent.calibrate.thresholds.labels_needed", lambda *given: asked.append(given) or 100
+    )
+    score = np.linspace(1, 0, 5000)
+    found = shortfall(
+        score, np.arange(5000) % 50 > 0, tested_share=0.75, max_error=0.1, confidence=0.95
+    )
+    assert found.labels == 100
+    assert 10 < len(asked) <= 50
+
+
+@pytest.mark.parametrize("scores", [[0.9, math.nan], [math.nan, math.nan]])
+def test_scores_that_are_no_numbers_are_refused(scores):
+    with pytest.raises(InputError, match="no number"):
+        find_threshold(scores, [True, True], counts=[1, 2], max_error=0.6, confidence=0.5)

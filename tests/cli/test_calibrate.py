@@ -8,12 +8,14 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hetagent.calibrate.certificate import Certificate
 from hetagent.cli import main
 from hetagent.demo.certify import bundled_parts
+from tests.support.openai_server import OpenAIServer, Reply
 
 MODULE = '''
 import random
@@ -290,3 +292,58 @@ def test_the_real_small_model_is_calibrated_and_then_runs_by_its_certificate(tmp
     assert outcome["basis"]["certificate"] == facts["id"], ran.stderr
     sure = outcome["basis"]["confidence"][""] >= outcome["basis"]["least"][""]
     assert outcome["served_by"] == ("slm" if sure else "none")
+
+
+def asked(*more: str) -> list[str]:
+    return ["calibrate", "judged:sign", "signs.jsonl", "--max-error", "0.1", *more]
+
+
+def test_an_llm_is_asked_every_example_and_weighed(hetagent, monkeypatch):
+    """Over real HTTP on loopback, at LiteLLM's bundled price of the model."""
+
+    def reply(request: dict[str, Any]) -> Reply:
+        sign = request["messages"][-1]["content"].split()[0]
+        return Reply(json.dumps({"answer": sign}), prompt_tokens=50, completion_tokens=5)
+
+    value = ["--value-of-correct-usd", "0.000015"]
+    with OpenAIServer() as server:
+        server.handler = reply
+        monkeypatch.setenv("OPENAI_API_BASE", server.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-of-nobody")
+        llm = ["--llm", "openai/gpt-4o-mini"]
+        code, out, err = hetagent(*asked(*llm, "--ask-llm", *value, "--out", "sign.json"))
+        assert code == 0, err
+        assert len(server.requests) == 400
+        run = ["run", "judged:sign", "--certificate", "sign.json", "--file", "new.jsonl", "--json"]
+        Path("new.jsonl").write_text("\n".join(json.dumps(f"plus {n}") for n in range(900, 940)))
+        _, weighed, err = hetagent(*run, *llm, *value)
+        assert len(server.requests) == 400, "no right answer is worth the price of another"
+    (rung,) = Certificate.load("sign.json").rungs
+    assert (rung.model, rung.accuracy, rung.n) == ("openai/gpt-4o-mini", 1.0, 400)
+    assert rung.cost_usd == pytest.approx(50 * 0.15e-6 + 5 * 0.6e-6)
+    words = " ".join(out.split())
+    assert "openai/gpt-4o-mini: right on 100% of 400 examples" in words
+    assert "With a right answer worth 1.5e-05 USD" in words
+    outcomes = [json.loads(line) for line in weighed.splitlines()]
+    assert len(outcomes) == 40, err
+    assert all(one["basis"]["gains"] for one in outcomes)
+    assert {one["served_by"] for one in outcomes} == {"slm", "none"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (asked("--ask-llm"), "--ask-llm has no LLM to ask."),
+        (asked("--llm", "openai/gpt-4o-mini"), "--llm was given, but no LLM is asked."),
+        (asked("--value-of-correct-usd", "1"), "--value-of-correct-usd was given, but no LLM"),
+        (
+            ["run", "judged:sign", "--input", "plus 1", "--value-of-correct-usd", "1"],
+            "--value-of-correct-usd was given without a certificate.",
+        ),
+    ],
+)
+def test_options_that_need_others_say_which(hetagent, arguments, said):
+    code, _, err = hetagent(*arguments)
+    assert code == 2
+    assert err.startswith(f"error: {said}")
+    assert "--ask-llm" in err or "--llm" in err

@@ -214,6 +214,16 @@ def test_a_page_of_everything(made: Made, tmp_path):
     assert page.tags["caption"] == page.tags["table"]
 
 
+def test_a_certificate_that_knows_the_llm_has_a_page_too(made: Made, tmp_path):
+    agent = Orchestrator(made.slm, llm=Scripted(oracle, name="openai/big"), progress=False)
+    labelled = [(repr(x), "plus" if x > 0 else "minus") for x in drawn(400, 0)]
+    found = agent.calibrate(sign, labelled, max_error=0.1, confidence=0.9, ask_llm=True)
+    text, page = page_of(tmp_path, certificates=[found.save(tmp_path / "asked.json")])
+    check_page(text, page)
+    assert found.escalation is not None
+    assert all(line in page.text for line in found.escalation.explain().splitlines())
+
+
 def test_numbers_are_those_of_the_runs(made: Made, capsys):
     found = figures_of(capsys, certificates=[made.path], logs=[made.log], audits=[made.audits])
     (one,) = found["skills"]

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from hetagent.cli.app import app
 from hetagent.errors import InputError
 from hetagent.gateway import Keys
+from hetagent.learn.store_reader import Reader
 from tests.support.stream_server import Piecewise, StreamServer
 
 ASKED = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
@@ -29,7 +30,8 @@ def free_port() -> int:
 @contextmanager
 def serve(*options: str, environment: dict[str, str] | None = None):
     """The process, and the first line it says."""
-    command = [sys.executable, "-m", "hetagent", "serve", "--json", "--no-record", *options]
+    recording = [] if "--records" in options else ["--no-record"]
+    command = [sys.executable, "-m", "hetagent", "serve", "--json", *recording, *options]
     path = os.pathsep.join(sys.path)
     process = subprocess.Popen(
         [*command, "--port", str(free_port())],
@@ -54,7 +56,7 @@ def test_it_finishes_what_is_under_way_and_says_what_it_did(sign):
     with StreamServer() as upstream:
         upstream.reply = lambda got: Piecewise([b'{"choices": []}'])
         with serve("--upstream", f"{upstream.url}/v1") as (process, said):
-            assert said["records"] is not None
+            assert said["records"]["on"] is False
             assert ask(said["base_url"]).json() == {"choices": []}
             process.send_signal(sign)
             last, _ = process.communicate(timeout=120)
@@ -74,6 +76,28 @@ def test_with_keys_and_its_own_key_for_the_provider(tmp_path):
             answer = ask(said["base_url"], headers={"Authorization": f"Bearer {key}"})
             assert answer.status_code == 200
         assert upstream.requests[-1].headers["authorization"] == "Bearer sk-mine"
+
+
+def test_calls_are_in_the_store_redacted_before_it_says_good_bye(tmp_path, monkeypatch):
+    database = tmp_path / "records.db"
+    monkeypatch.setenv("HETAGENT_KEYS", str(tmp_path / "keys"))
+    asked = {"model": "m", "messages": [{"role": "user", "content": "Mail ann.lee@example.org!"}]}
+    with StreamServer() as upstream:
+        upstream.reply = lambda got: Piecewise([b'{"choices": [{"message": {"content": "ok"}}]}'])
+        with serve("--upstream", upstream.url, "--records", str(database)) as (process, said):
+            assert said["place"] == str(database)
+            for _ in range(5):
+                ask(said["base_url"], asked, headers={"x-hetagent-workload": "mail"})
+            process.send_signal(signal.SIGTERM)
+            last, _ = process.communicate(timeout=120)
+        assert upstream.requests[-1].json == asked  # redaction is of the record alone
+    assert json.loads(last)["records"]["written"] == 5
+    with Reader(database) as reader:
+        found = list(reader.records())
+    assert [record.workload for record in found] == ["mail"] * 5
+    assert all(record.response["choices"][0]["message"]["content"] == "ok" for record in found)
+    assert "ann.lee" not in "".join(record.to_json() for record in found)
+    assert all(record.redacted for record in found)
 
 
 def test_a_local_model_under_another_name_beside_a_server(tiny_path, scratch_cache):

@@ -7,7 +7,7 @@ import pytest
 
 from hetagent.errors import InputError
 from hetagent.gateway import Gateway, HttpUpstream, Keys, Limits, add_key
-from hetagent.gateway.labels import labels_of
+from hetagent.gateway.marks import call_marks
 from tests.support.gateways import served
 from tests.support.stream_server import Piecewise, StreamServer
 
@@ -144,8 +144,8 @@ def test_the_path_goes_before_the_header_and_the_header_before_the_metadata(upst
 )
 def test_labels_come_from_headers_and_from_what_the_apis_have(headers, data, expected):
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
-    found = labels_of(pairs, data, workload=None, tags={})
-    assert (found.trace, found.client, found.interactive) == expected
+    found = call_marks(pairs, data, workload=None, tags={})
+    assert (found.trace, found.client, bool(found.interactive)) == expected
 
 
 def test_a_gateway_needs_an_upstream_and_limits_above_nothing():

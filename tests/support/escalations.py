@@ -3,7 +3,7 @@
 import math
 
 from hetagent import Certificate
-from hetagent.calibrate.calibrator import Calibrator
+from hetagent.calibrate.calibrator import DIGITS, Calibrator
 from hetagent.calibrate.certificate import Curves, Part, Quality
 from hetagent.calibrate.rungs import Counts, Escalation, Ladder, Rung, Weighed
 
@@ -27,7 +27,7 @@ def log_odds(p: float) -> float:
 
 
 def part(least: float | None) -> Part:
-    threshold = None if least is None else log_odds(least)
+    threshold = None if least is None else round(log_odds(least), DIGITS)
     return Part(
         straight(), threshold, n=200, accepted=100, errors=1, upper_bound=0.04, p_value=0.02,
         raw=QUALITY, calibrated=QUALITY, labels_needed=None, must_escalate=0.3, surest_error=0.0,
@@ -54,7 +54,7 @@ def certificate(
     tested = Counts(200, 100, 1, 0.04, 0.02)
     weighed = None
     if value is not None:
-        threshold = None if least is None else log_odds(least)
+        threshold = None if least is None else round(log_odds(least), DIGITS)
         weighed = Weighed(value, usd_per_second, threshold, tested if least is not None else None)
     sample = tuple((log_odds((i + 0.5) / 50), *(one.accuracy for one in rungs)) for i in range(50))
     bare = Certificate(

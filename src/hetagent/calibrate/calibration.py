@@ -158,7 +158,7 @@ def certificate_of(
         raise InputError(
             f"There are {len(usable)} usable labelled examples of {skill}.",
             hint=f"At least {_LEAST} are needed to calibrate at all; to certify 5% at 95% takes "
-            "at least 59 that are all right.",
+            "at least 79 that are all right.",
         )
     if fit_share is None:
         fit_share = share_to_fit(len(usable), max_error=max_error, confidence=confidence)
@@ -169,7 +169,8 @@ def certificate_of(
     wholes: dict[int, Evidence] = {}
     paths = dict.fromkeys(path for one in usable for path in one.correct)
     for path in sorted(paths, key=lambda path: not path):  # the whole value last
-        rows = [i for i, one in enumerate(usable) if path in one.correct and path in one.evidence]
+        given = [i for i, one in enumerate(usable) if path in one.evidence]
+        rows = [i for i in given if path in usable[i].correct]
         if len(rows) < _LEAST:
             continue
         evidence = [usable[i].evidence[path] for i in rows]
@@ -185,10 +186,14 @@ def certificate_of(
             raw=raw,
             seed=seed,
         )
-        for i, one in zip(rows, known, strict=True):
-            fields[i].append(float(one))
         if not path:
             wholes = dict(zip(rows, evidence, strict=True))
+            continue
+        for i, one in zip(rows, known, strict=True):
+            fields[i].append(float(one))
+        # Whole values are judged by all of their fields, labelled or not.
+        for i in sorted(set(given) - set(rows)):
+            fields[i].append(parts[path].calibrator.probability(usable[i].evidence[path]))
     parts = {path: parts[path] for path in paths if path in parts}
     bare = Certificate(
         skill,

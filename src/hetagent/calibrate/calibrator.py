@@ -18,7 +18,7 @@ from typing import Any, Self
 from hetagent.errors import CertificateError
 from hetagent.evidence import Evidence
 
-__all__ = ["DIGITS", "EDGE", "FEATURES", "Calibrator", "features"]
+__all__ = ["DIGITS", "EDGE", "FEATURES", "OF_INPUT", "Calibrator", "features"]
 
 EDGE = 1e-7
 """How close to 0 and 1 features come, where log-odds end."""
@@ -28,10 +28,13 @@ DIGITS = 9
 have equal scores wherever they are computed."""
 
 FEATURES = (
-    "log_odds", "right", "wrong", "inside", "lead", "entropy", "least", "tokens", "agrees",
-    "before", "seconded",
+    "log_odds", "right", "wrong", "inside", "lead", "entropy", "least", "tokens", "digits",
+    "agrees", "before", "seconded",
 )  # fmt: skip
 """What a calibrator may weigh, in order; see `features`."""
+
+OF_INPUT = ("digits",)
+"""Those of them that are known before there is an answer."""
 
 
 def features(evidence: Evidence) -> dict[str, float]:
@@ -43,6 +46,7 @@ def features(evidence: Evidence) -> dict[str, float]:
     - ``entropy``: of a choice, in nats; otherwise 0.
     - ``least``: ln of the smallest probability of a token; 0 where there is none.
     - ``tokens``: ln(1 + number of free tokens).
+    - ``digits``: share of digits in the input.
     - ``agrees``: of an LLM's answer, 1 where it is the SLM's, -1 where it is another; otherwise 0.
     - ``before``: log-odds of the SLM's calibrated confidence; 0 where there is none.
     - ``seconded``: the product of these two, since it speaks for an answer that the surer the SLM
@@ -62,6 +66,7 @@ def features(evidence: Evidence) -> dict[str, float]:
         "entropy": evidence.entropy or 0.0,
         "least": math.log(_inner(evidence.least)) if evidence.least is not None else 0.0,
         "tokens": math.log1p(evidence.tokens),
+        "digits": evidence.digits,
         "agrees": agrees,
         "before": prior,
         "seconded": agrees * prior,

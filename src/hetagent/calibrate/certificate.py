@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from hetagent.calibrate.calibrator import Calibrator
-from hetagent.calibrate.certificate_file import load, save
+from hetagent.calibrate.certificate_file import id_of, is_edited, load, save
 from hetagent.calibrate.rungs import Escalation, Rung
 from hetagent.errors import CertificateError, StaleCertificate
 from hetagent.evidence import Evidence, by_field, jointly
@@ -165,7 +165,7 @@ class Certificate:
     @cached_property
     def id(self) -> str:
         """Twelve hexadecimal digits that name it."""
-        return digest(self.to_dict())[:12]
+        return id_of(self._facts())
 
     @property
     def coverage(self) -> float:
@@ -243,6 +243,9 @@ class Certificate:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON data."""
+        return {"id": self.id, **self._facts()}
+
+    def _facts(self) -> dict[str, Any]:
         return {
             "format": _FORMAT,
             "guarantee": self.guarantee,
@@ -263,7 +266,7 @@ class Certificate:
         """From JSON data.
 
         Raises:
-            CertificateError: It is no certificate, or its calibrators were edited.
+            CertificateError: It is no certificate, or was edited.
         """
         if not isinstance(data, Mapping) or data.get("format") != _FORMAT:
             raise CertificateError(
@@ -288,10 +291,11 @@ class Certificate:
                 f"This is no certificate: {type(error).__name__}: {error}.",
                 hint="Calibrate again.",
             ) from error
-        if found.depends_on.get("calibrator") != found.calibrators_digest:
+        calibrated = found.depends_on.get("calibrator") == found.calibrators_digest
+        if not calibrated or is_edited(data, found._facts()):
+            what = "numbers" if calibrated else "calibrators"
             raise CertificateError(
-                f"The calibrators in the certificate of {found.skill} are not those it was made "
-                "with.",
+                f"The {what} in the certificate of {found.skill} are not those it was made with.",
                 hint="Certificates are not meant to be edited by hand: calibrate again.",
             )
         return found

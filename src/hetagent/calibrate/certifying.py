@@ -9,7 +9,7 @@ import numpy as np
 
 from hetagent.calibrate.calibrator import Calibrator
 from hetagent.calibrate.certificate import Curves, Part, Quality
-from hetagent.calibrate.evidence_table import EvidenceTable
+from hetagent.calibrate.evidence_table import EvidenceTable, probabilities_of
 from hetagent.calibrate.fitting import Fit, fit
 from hetagent.calibrate.measures import (
     Floats,
@@ -119,11 +119,10 @@ def certify(
         max_error=max_error,
         confidence=confidence,
     )
-    tested = table.take(testing)
-    before = _raw(tested) if raw is None else raw[testing]
-    calibrated = tested.probabilities(calibrator)
-    every = table.probabilities(calibrator)
+    before = (_raw(table) if raw is None else raw)[testing]
+    every = probabilities_of(scores, calibrator)
     every[fitting] = fitted.held_out
+    calibrated = every[testing]
     part = Part(
         calibrator=calibrator,
         **_proved(found, len(testing)),
@@ -164,10 +163,13 @@ def certified_threshold(
     return find_threshold(scores[testing], correct[testing], counts=counts, **levels)
 
 
-def fit_any(table: EvidenceTable, correct: Any, *, seed: int = 0) -> Fit:
-    """The best calibrator; where nearly all are right or wrong, one that only knows how many."""
+def fit_any(table: EvidenceTable, correct: Any, *, of_input: bool = False, seed: int = 0) -> Fit:
+    """The best calibrator; where nearly all are right or wrong, one that only knows how many.
+
+    Arguments are those of `hetagent.calibrate.fitting.fit`.
+    """
     if min(correct.sum(), (~correct).sum()) >= 2:
-        return fit(table, correct, seed=seed)
+        return fit(table, correct, of_input=of_input, seed=seed)
     # Laplace's rule of succession for all, in the order of the raw confidence.
     share = float((correct.sum() + 1) / (len(correct) + 2))
     constant = Calibrator("constant", {"log_odds": 1.0}, (0.0,), (share,))

@@ -12,7 +12,7 @@ from hetagent.calibrate.calibrator import DIGITS, EDGE, FEATURES, Calibrator, fe
 from hetagent.calibrate.measures import Floats
 from hetagent.evidence import Evidence
 
-__all__ = ["EvidenceTable"]
+__all__ = ["EvidenceTable", "probabilities_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,12 @@ class EvidenceTable:
         """Some answers, by their numbers; repeated where a number is."""
         return EvidenceTable(self.columns[rows], self.answers[rows])
 
+    def without(self, names: Sequence[str]) -> EvidenceTable:
+        """The same with some features 0 for all answers, so that nothing can be learnt of them."""
+        columns = self.columns.copy()
+        columns[:, [FEATURES.index(name) for name in names]] = 0.0
+        return EvidenceTable(columns, self.answers)
+
     def jointly(self, confidence: Floats) -> EvidenceTable:
         """As `hetagent.evidence.jointly` for each answer.
 
@@ -74,4 +80,9 @@ class EvidenceTable:
 
     def probabilities(self, calibrator: Calibrator) -> Floats:
         """`Calibrator.probability` of each answer, of shape (n,)."""
-        return np.interp(self.scores(calibrator), calibrator.scores, calibrator.probabilities)
+        return probabilities_of(self.scores(calibrator), calibrator)
+
+
+def probabilities_of(scores: Floats, calibrator: Calibrator) -> Floats:
+    """`Calibrator.of_score` of each score, of shape (n,)."""
+    return np.interp(scores, calibrator.scores, calibrator.probabilities)

@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hetagent.calibrate.calibrator import FEATURES, Calibrator
+from hetagent.calibrate.calibrator import FEATURES, OF_INPUT, Calibrator
 from hetagent.calibrate.evidence_table import EvidenceTable
 from hetagent.calibrate.measures import Floats, log_loss
 from hetagent.errors import InputError, MissingExtraError
@@ -51,11 +51,13 @@ class Fit:
         held_out: Probability of each answer given by calibrators fitted on the other folds, in
             the order given; of shape (n,).
         losses: Cross-validated log loss by kind, in nats.
+        folds: Rows of each fold; none where nothing was cross-validated.
     """
 
     calibrator: Calibrator
     held_out: Floats
     losses: dict[str, float]
+    folds: tuple[Any, ...] = ()
 
 
 def fit(
@@ -63,17 +65,23 @@ def fit(
     correct: Any,
     *,
     kinds: Sequence[str] | None = None,
+    of_input: bool = False,
     seed: int = 0,
 ) -> Fit:
     """Fit every kind, and choose the one whose predictions of unseen answers are best.
 
     A kind is judged by its log loss over the folds of a cross-validation. Among kinds that are
-    about as good (within half a standard error of the best) the simplest is taken.
+    about as good (within half a standard error of the best) the simplest is taken. Kinds that weigh
+    more than the raw confidence need some right and some wrong answers to learn from, and take part
+    only where there are 20 of each.
 
     Args:
         table: Evidence of n answers.
         correct: Whether each was right; booleans of shape (n,).
-        kinds: Names to choose among; all of `KINDS` by default.
+        kinds: Names to choose among; by default all of `KINDS` that there are answers enough for.
+        of_input: Whether to weigh what is known of the input too. It tells how hard a call is for
+            another model. For a model's own answer its own evidence tells more, and the rest is
+            one more thing to fit.
         seed: Of the folds.
 
     Raises:
@@ -82,7 +90,9 @@ def fit(
         MissingExtraError: scikit-learn is not installed.
     """
     y = _checked(table, correct)
-    names = list(KINDS) if kinds is None else list(kinds)
+    table = table if of_input else table.without(OF_INPUT)
+    few = min(y.sum(), (~y).sum()) < _TO_WEIGH
+    names = list(kinds or (_OF_ONE if few else KINDS))
     unknown = set(names) - set(KINDS)
     if unknown:
         raise InputError(
@@ -95,7 +105,7 @@ def fit(
         held_out = {name: _cross_fitted(KINDS[name], table, y, folds) for name in names}
         losses = {name: log_loss(p, y) for name, p in held_out.items()}
         chosen = _simplest(held_out, losses, y)
-        return Fit(KINDS[chosen](table, y), held_out[chosen], losses)
+        return Fit(KINDS[chosen](table, y), held_out[chosen], losses, tuple(folds))
 
 
 def _checked(table: EvidenceTable, correct: Any) -> Any:
@@ -224,6 +234,12 @@ KINDS: dict[str, _Fitter] = {
     "each answer apart": _variant("each answer apart", 0.3, by_answer="weights"),
 }
 """How to fit each kind, the simplest first."""
+
+_OF_ONE = ("raw", "temperature", "platt", "beta", "histogram", "isotonic")
+# About ten for each of the features that mostly tell something (Peduzzi et al., "A simulation study
+# of the number of events per variable in logistic regression analysis", 1996) would be 60; the
+# penalty does with fewer.
+_TO_WEIGH = 20
 
 
 def _cross_fitted(fitter: Any, table: EvidenceTable, correct: Any, folds: list[Any]) -> Floats:

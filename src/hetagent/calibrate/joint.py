@@ -310,4 +310,4 @@ def _shortfall(every: ScoredForest, path: Floats, tested: int, levels: Levels) -
         )
         for j in np.nonzero((accepted > 0) & (rate < levels.max_error))[0][::10]
     ]
-    return min(needs, default=None)
+    return min((one for one in needs if one is not None), default=None)

@@ -179,7 +179,7 @@ def _rung(
         float(np.mean([reply.correct for reply in asked])),
         _mean([reply.cost_usd for reply in asked]),
         _mean([reply.seconds for reply in asked]) or 0.0,
-        fit_any(drafts.table.take(seen), right[seen], seed=seed).calibrator,
+        fit_any(drafts.table.take(seen), right[seen], of_input=True, seed=seed).calibrator,
     )
 
 
@@ -215,7 +215,7 @@ def _weighed(
             len(rows[1]), found.accepted, found.errors, found.upper_bound, found.p_value
         )
     threshold = None if found is None else found.threshold
-    return Weighed(value_of_correct_usd, usd_per_second, threshold, tested)
+    return Weighed(float(value_of_correct_usd), float(usd_per_second), threshold, tested)
 
 
 def _kept(drafts: _Drafts, gains: Floats, rows: Any) -> Any:

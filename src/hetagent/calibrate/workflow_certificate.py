@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from hetagent.calibrate.calibrator import Calibrator
-from hetagent.calibrate.certificate_file import load, save
+from hetagent.calibrate.certificate_file import id_of, is_edited, load, save
 from hetagent.errors import CertificateError, StaleCertificate
 from hetagent.fingerprint import digest, is_of_ladder
 
@@ -113,7 +113,7 @@ class WorkflowCertificate:
     @property
     def id(self) -> str:
         """Twelve hexadecimal digits that name it."""
-        return digest(self.to_dict())[:12]
+        return id_of(self._facts())
 
     @property
     def accepts(self) -> bool:
@@ -216,6 +216,9 @@ class WorkflowCertificate:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON data."""
+        return {"id": self.id, **self._facts()}
+
+    def _facts(self) -> dict[str, Any]:
         facts = asdict(self)
         facts["skills"] = {
             name: {
@@ -233,7 +236,7 @@ class WorkflowCertificate:
         """From JSON data.
 
         Raises:
-            CertificateError: It is no certificate of a workflow, or its calibrators were edited.
+            CertificateError: It is no certificate of a workflow, or was edited.
         """
         if not isinstance(data, Mapping) or data.get("format") != _FORMAT:
             raise CertificateError(
@@ -241,22 +244,24 @@ class WorkflowCertificate:
                 hint="Calibrate the workflow again with this version; certificates of single "
                 "skills are read with Certificate.load.",
             )
-        facts = {k: v for k, v in data.items() if k not in ("format", "guarantee")}
+        facts = {k: v for k, v in data.items() if k not in ("format", "guarantee", "id")}
         try:
             facts["skills"] = {name: _part(part) for name, part in data["skills"].items()}
             for name in ("joint", "even_split"):
                 facts[name] = Measured(**data[name])
             found = cls(**facts)
             found.explain()  # whatever is not of its type shows here
-            same = found.depends_on.get("calibrator") == found.calibrators_digest
+            calibrated = found.depends_on.get("calibrator") == found.calibrators_digest
+            edited = is_edited(data, found._facts())
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CertificateError(
                 f"This is no certificate of a workflow: {type(error).__name__}: {error}.",
                 hint="Calibrate the workflow again.",
             ) from error
-        if not same:
+        if not calibrated or edited:
+            what = "numbers" if calibrated else "calibrators"
             raise CertificateError(
-                f"The calibrators in the certificate of {found.workflow} are not those it was made "
+                f"The {what} in the certificate of {found.workflow} are not those it was made "
                 "with.",
                 hint="Certificates are not meant to be edited by hand: calibrate again.",
             )

@@ -7,9 +7,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from hetagent.cli import curate
 from hetagent.cli.calibrate import EPILOG, calibrate
 from hetagent.cli.models import app as models_app
-from hetagent.cli.options import EscalateOption, JsonOption, LlmOption, SlmOption
+from hetagent.cli.options import EscalateOption, JsonOption, LlmOption, SlmOption, ValueOption
+from hetagent.cli.records import app as records_app
+from hetagent.cli.workloads import app as workloads_app
 
 __all__ = ["app"]
 
@@ -21,6 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models_app, name="models")
+app.add_typer(workloads_app, name="workloads")
+app.add_typer(records_app, name="records")
 
 
 @app.callback(invoke_without_command=True)
@@ -55,6 +60,7 @@ def run(
         Path | None,
         typer.Option(help="Accept what this certificate vouches for; see hetagent calibrate."),
     ] = None,
+    value_of_correct_usd: ValueOption = None,
     escalate: EscalateOption = "whole",
     timeout: Annotated[
         float | None, typer.Option(help="Seconds a model call may take, its turn's wait included.")
@@ -78,6 +84,7 @@ def run(
         llm=llm,
         threshold=threshold,
         certificate=certificate,
+        value_of_correct_usd=value_of_correct_usd,
         escalate=escalate,
         timeout=timeout,
         log=log,
@@ -88,6 +95,7 @@ def run(
 
 
 app.command(epilog=EPILOG)(calibrate)
+app.command("curate", epilog=curate.EPILOG)(curate.curate_records)
 
 
 @app.command()
@@ -102,18 +110,23 @@ def report(
     audits: Annotated[
         list[Path] | None, typer.Option("--audits", help="The state of audits, as JSON.")
     ] = None,
+    workloads: Annotated[
+        Path | None,
+        typer.Option("--workloads", help="A folder, as hetagent workloads --save writes it."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="The page; report.html unless told.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write one HTML page: what certificates promise, and what logs say came of it."""
+    """Write one HTML page: what certificates promise, what came of it, and what calls repeat."""
     from hetagent.cli.report import run_report
 
     run_report(
         certificates=certificate or [],
         logs=log or [],
         audits=audits or [],
+        workloads=workloads,
         out=out,
         as_json=as_json,
     )
@@ -204,9 +217,9 @@ def serve(
         str | None, typer.Option(help="US dollars for a million tokens: PROMPT,COMPLETION.")
     ] = None,
     trainable: Annotated[
-        Literal["trainable", "no-train", "unknown"],
-        typer.Option(help="Whether the answers may train another model."),
-    ] = "unknown",
+        Literal["trainable", "no-train", "unknown"] | None,
+        typer.Option(help="Whether the answers may train another model; default: by its licence."),
+    ] = None,
     records: Annotated[
         str | None, typer.Option(help="Where records go: a file, or a postgresql:// address.")
     ] = None,

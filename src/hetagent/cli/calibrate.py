@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hetagent.cli.options import JsonOption, SlmOption
+from hetagent.cli.options import JsonOption, LlmOption, SlmOption, ValueOption
 from hetagent.errors import InputError, SkillError
 from hetagent.models.catalog import DEFAULT_SLM
 
@@ -42,6 +42,14 @@ def calibrate(
         float, typer.Option("--confidence", help="How surely it is to be kept.")
     ] = 0.95,
     slm: SlmOption = None,
+    llm: LlmOption = None,
+    ask_llm: Annotated[
+        bool,
+        typer.Option(
+            "--ask-llm", help="Have --llm answer every example too: how often is it right?"
+        ),
+    ] = False,
+    value_of_correct_usd: ValueOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Write the certificate to this .json file.")
     ] = None,
@@ -74,9 +82,12 @@ def calibrate(
     require_installed()
     found = find_skill(skill)
     judge = find_function(correct) if correct else None
+    _check_asked(llm, ask_llm=ask_llm, value=value_of_correct_usd)
     _check_folder(out)
     examples = _examples(found, file)
-    agent = Orchestrator(found.model or model_named(slm or DEFAULT_SLM))
+    agent = Orchestrator(
+        found.model or model_named(slm or DEFAULT_SLM), llm=model_named(llm) if llm else None
+    )
     certificate = agent.calibrate(
         found,
         examples,
@@ -85,6 +96,8 @@ def calibrate(
         correct=judge,
         fit_share=fit_share,
         seed=seed,
+        ask_llm=ask_llm,
+        value_of_correct_usd=value_of_correct_usd,
     )
     if out is not None:
         certificate.save(out)
@@ -129,6 +142,22 @@ def _examples(skill: Skill[Any, Any], file: Path) -> list[tuple[Any, Any]]:
     return found
 
 
+def _check_asked(llm: str | None, *, ask_llm: bool, value: float | None) -> None:
+    """Refuse options that do nothing without another one.
+
+    Raises:
+        InputError: There are such.
+    """
+    if ask_llm and llm is None:
+        raise InputError("--ask-llm has no LLM to ask.", hint="Name it: --llm openai/gpt-5-mini.")
+    for name, given in (("--llm", llm), ("--value-of-correct-usd", value)):
+        if given is not None and not ask_llm:
+            raise InputError(
+                f"{name} was given, but no LLM is asked.",
+                hint="Give --llm and --ask-llm; the LLM then answers every example, at its price.",
+            )
+
+
 def _check_folder(out: Path | None) -> None:
     """Refuse before the work what could not be written after it."""
     if out is not None and not out.absolute().parent.is_dir():
@@ -149,6 +178,8 @@ def _print(certificate: Certificate, out: Path | None) -> None:
         console.print(sentence, markup=False)
     if len(refusals(certificate)) < len(certificate.parts):
         console.print(certificate.guarantee, markup=False)
+    if certificate.escalation is not None:
+        console.print(certificate.escalation.explain(), markup=False)
     if out is None:
         console.print("Nothing was written: --out FILE keeps the certificate.", style="dim")
     else:

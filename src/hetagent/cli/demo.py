@@ -60,7 +60,7 @@ def run_demo(
 
 
 def _machine() -> dict[str, Any]:
-    from hetagent.cli.doctor import cpu
+    from hetagent.machine import cpu
 
     return cpu()
 

@@ -18,7 +18,7 @@ from hetagent.models.catalog import DEFAULT_SLM
 from hetagent.models.fetch import cached_path, resolve
 from hetagent.paths import cache_dir
 
-__all__ = ["cpu", "run_doctor"]
+__all__ = ["run_doctor"]
 
 
 def run_doctor(model: str | None, *, gpu_layers: int, as_json: bool) -> bool:

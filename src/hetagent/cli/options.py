@@ -9,7 +9,16 @@ import typer
 
 from hetagent.models.base import Model
 
-__all__ = ["INTERRUPTED", "EscalateOption", "JsonOption", "LlmOption", "SlmOption", "model_named"]
+__all__ = [
+    "INTERRUPTED",
+    "EscalateOption",
+    "JsonOption",
+    "LlmOption",
+    "SlmOption",
+    "StoreOption",
+    "ValueOption",
+    "model_named",
+]
 
 INTERRUPTED = 130
 """Exit code of an interrupted command, as shells have it for SIGINT."""
@@ -24,8 +33,23 @@ LlmOption = Annotated[
         "--llm", help="The LLM: catalogue name, .gguf path, or LiteLLM name like openai/gpt-5-mini."
     ),
 ]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        help="A file or postgresql:// address; default: $HETAGENT_RECORDS, else the user's own.",
+        show_default=False,
+    ),
+]
 EscalateOption = Annotated[
     Literal["whole", "fields"], typer.Option(help="Ask the LLM for all, or for weak fields only.")
+]
+ValueOption = Annotated[
+    float | None,
+    typer.Option(
+        "--value-of-correct-usd",
+        help="What a right answer is worth, in US dollars: escalate where that pays.",
+    ),
 ]
 
 

@@ -34,6 +34,7 @@ def run_skill(
     llm: str | None,
     threshold: float | None,
     certificate: Path | None,
+    value_of_correct_usd: float | None,
     escalate: Literal["whole", "fields"],
     timeout: float | None,
     log: Path | None,
@@ -55,7 +56,7 @@ def run_skill(
             hint="Give --input TEXT, or --file ROWS.jsonl with one JSON value a line.",
         )
     rows = [_one_input(found, text)] if text is not None else [row for _, row in json_lines(file)]
-    policy = _policy(found, threshold, certificate, escalate)
+    policy = _policy(found, threshold, certificate, escalate, value=value_of_correct_usd)
     agent = Orchestrator(
         found.model or model_named(slm or DEFAULT_SLM),
         llm=model_named(llm) if llm else None,
@@ -138,8 +139,16 @@ def _policy(
     threshold: float | None,
     certificate: Path | None,
     escalate: Literal["whole", "fields"],
+    *,
+    value: float | None,
 ) -> Policy:
     if certificate is None:
+        if value is not None:
+            raise InputError(
+                "--value-of-correct-usd was given without a certificate.",
+                hint="Make one with the same value: hetagent calibrate --ask-llm, and name it with "
+                "--certificate.",
+            )
         return Threshold(_THRESHOLD if threshold is None else threshold)
     if threshold is not None:
         raise InputError(
@@ -147,7 +156,7 @@ def _policy(
             hint="A certificate has thresholds of its own: leave --threshold out.",
         )
     # Whoever has single fields asked for wants single fields judged.
-    policy = Certified(certificate, accept=escalate)
+    policy = Certified(certificate, accept=escalate, value_of_correct_usd=value)
     if policy.certificate(found.name) is None:
         raise CertificateError(
             f"{certificate} certifies {', '.join(policy.certificates)}, not {found.name}.",

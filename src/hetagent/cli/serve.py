@@ -9,12 +9,11 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from importlib import import_module
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hetagent.errors import InputError, MissingExtraError
+from hetagent.errors import InputError
 from hetagent.learn.record import Trainable
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def run_serve(
     models: Sequence[str],
     own_keys: bool,
     price: str | None,
-    trainable: Trainable,
+    trainable: Trainable | None,
     records: str | None,
     record: bool,
     keys: Path | None,
@@ -81,8 +80,13 @@ def run_serve(
     read = Keys.read(keys) if keys is not None else None
     _refuse_open(host, read, allowed=open_to_all)
     limits = Limits(body_bytes=round(body_mb * 1024 * 1024), read_seconds=timeout)
-    with _upstreams(http, models, own_keys, _price(price), trainable) as upstreams:
-        pipeline, place = _pipeline(records) if record else (None, None)
+    with ExitStack() as stack:
+        upstreams = stack.enter_context(
+            _upstreams(http, models, own_keys, _price(price), trainable)
+        )
+        pipeline, place = None, None
+        if record:
+            pipeline, place = stack.enter_context(_recording(records))
         gateway = Gateway(*upstreams, pipeline=pipeline, keys=read, limits=limits)
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
         sys.setswitchinterval(_SWITCH_SECONDS)
@@ -102,7 +106,7 @@ def _upstreams(
     models: Sequence[str],
     own_keys: bool,
     price: tuple[float, float] | None,
-    trainable: Trainable,
+    trainable: Trainable | None,
 ) -> Iterator[list[Upstream]]:
     """Models that are named go before servers, which take every name."""
     from hetagent.gateway import HttpUpstream
@@ -121,8 +125,7 @@ def _upstreams(
             if isinstance(model, LiteLLM):
                 found.append(LiteLLMUpstream(name, models=names, price=price, trainable=trainable))
             else:
-                known = None if trainable == "unknown" else trainable
-                found.append(LocalUpstream(model, models=names, trainable=known))
+                found.append(LocalUpstream(model, models=names, trainable=trainable))
         for api, url in http:
             key = _own_key(api) if own_keys else None
             found.append(HttpUpstream(url, api=api, key=key, price=price, trainable=trainable))
@@ -160,16 +163,15 @@ def _own_key(api: str) -> str:
     return key
 
 
-def _pipeline(records: str | None) -> tuple[Pipeline, str]:
+@contextmanager
+def _recording(records: str | None) -> Iterator[tuple[Pipeline, str]]:
     """What keeps the records, and where."""
     from hetagent.learn.pipeline import Pipeline
+    from hetagent.learn.redact import Redactor
+    from hetagent.learn.store import Store
 
-    try:
-        store = import_module("hetagent.learn.store").Store(records)
-        redact = import_module("hetagent.learn.redact").Redactor()
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(error.name or "cryptography", extra="records") from error
-    return Pipeline(store, redact=redact), str(getattr(store, "place", records or "the default"))
+    with Store(records) as store:
+        yield Pipeline(store, redact=Redactor()), store.name
 
 
 def _price(given: str | None) -> tuple[float, float] | None:
@@ -203,7 +205,7 @@ def _say(gateway: Gateway, host: str, port: int, place: str | None, *, as_json: 
     shown = f"[{host}]" if ":" in host else host
     base = f"http://{shown}:{port}"
     if as_json:
-        facts = {"base_url": f"{base}/v1", "records": place, **gateway.status()}
+        facts = {"base_url": f"{base}/v1", "place": place, **gateway.status()}
         sys.stdout.write(json.dumps(facts) + "\n")
         sys.stdout.flush()
         return

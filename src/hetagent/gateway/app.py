@@ -128,7 +128,6 @@ class Gateway:
     async def _lifespan(self, _: Any) -> AsyncIterator[None]:
         for upstream in self._upstreams:
             await upstream.start(self.limits)
-        self._recorder.start()
         try:
             yield
         finally:

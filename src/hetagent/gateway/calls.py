@@ -10,7 +10,7 @@ from typing import Any
 
 from hetagent.gateway.apis import Api
 from hetagent.gateway.headers import Headers
-from hetagent.gateway.labels import Labels
+from hetagent.learn.marks import Marks
 from hetagent.learn.record import Form, new_id
 
 __all__ = ["Answer", "Call"]
@@ -35,7 +35,7 @@ class Call:
         model: Which one is asked for; empty where none is.
         form: Of the record; ``None`` for what is passed on without being recorded.
         streamed: Whether the answer is asked for as a stream.
-        labels: What the caller said of it.
+        marks: What the caller said of it.
         secrets: Keys that came with it, which are never recorded.
         id: Of its record.
         time: When it came, in UTC.
@@ -52,7 +52,7 @@ class Call:
     model: str
     form: Form | None
     streamed: bool
-    labels: Labels
+    marks: Marks
     secrets: tuple[str, ...] = ()
     id: str = field(default_factory=new_id)
     time: datetime = field(default_factory=lambda: datetime.now(UTC))

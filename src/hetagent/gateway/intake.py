@@ -12,8 +12,8 @@ from hetagent.gateway.apis import Api, Refusal
 from hetagent.gateway.calls import Call
 from hetagent.gateway.headers import OWN_PREFIX, Headers, header
 from hetagent.gateway.keys import Keys
-from hetagent.gateway.labels import labels_of
 from hetagent.gateway.limits import Limits
+from hetagent.gateway.marks import call_marks
 from hetagent.learn.record import Form
 
 __all__ = ["ClientGoneError", "Intake", "Receive", "Scope", "Send"]
@@ -81,7 +81,7 @@ class Intake:
             model=model if isinstance(model, str) else "",
             form=form,
             streamed=data.get("stream") is True,
-            labels=labels_of(headers, data, workload=params.get("workload"), tags=tags),
+            marks=call_marks(headers, data, workload=params.get("workload"), tags=tags),
             secrets=_secrets(headers),
         )
 

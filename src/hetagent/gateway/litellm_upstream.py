@@ -15,6 +15,7 @@ from hetagent.gateway.calls import Answer, Call
 from hetagent.gateway.limits import Limits
 from hetagent.gateway.sse import Event, event_bytes
 from hetagent.gateway.upstream import Price, matches, names_of, price_of
+from hetagent.learn.provenance import Provenance
 from hetagent.learn.record import Trainable, Usage
 from hetagent.models.background import background_loop, import_litellm
 from hetagent.models.provider_errors import Place, translate
@@ -95,7 +96,8 @@ class LiteLLMUpstream:
         extra: Further arguments of LiteLLM's for every call, such as ``{"drop_params": True}``.
         price: US dollars for a million tokens of prompt and completion, where LiteLLM's bundled
             price list does not have the model.
-        trainable: Whether its answers may train another model.
+        trainable: Whether its answers may train another model; by default what hetagent's catalogue
+            says of the model's licence, else unknown.
 
     Raises:
         InputError: The name is empty.
@@ -110,7 +112,7 @@ class LiteLLMUpstream:
         api_key: str | None = None,
         extra: Mapping[str, Any] | None = None,
         price: Price | None = None,
-        trainable: Trainable = "unknown",
+        trainable: Trainable | None = None,
     ) -> None:
         if not model.strip():
             raise InputError("The model's name is empty.", hint='Try "openai/gpt-5-mini".')
@@ -125,7 +127,7 @@ class LiteLLMUpstream:
             model, api_base, "the provider's API key", (api_key,) if api_key else ()
         )
         self.name = model
-        self.trainable: Trainable = trainable
+        self.trainable: Trainable | None = trainable or Provenance().of(model)
         self.open_paths = False
         self.models: Sequence[str] = names_of(self._patterns, own=model)
         self.secrets: Sequence[str] = (api_key,) if api_key else ()

@@ -16,6 +16,7 @@ from hetagent.gateway.limits import Limits
 from hetagent.gateway.local_request import LocalRequest, LocalTool, read_request
 from hetagent.gateway.sse import Event, event_bytes
 from hetagent.gateway.upstream import matches, names_of
+from hetagent.learn.provenance import Provenance
 from hetagent.learn.record import Trainable, Usage
 from hetagent.models.base import Completion, Message, Request, StreamingModel, Token
 from hetagent.schema import OutputType
@@ -88,7 +89,7 @@ class LocalUpstream:
         self._model = model
         self._patterns = tuple(models) if models is not None else (model.name,)
         self.name = model.name
-        self.trainable: Trainable = trainable or _by_licence(model.name)
+        self.trainable: Trainable | None = trainable or Provenance().of(model.name)
         self.open_paths = False
         self.models: Sequence[str] = names_of(self._patterns, own=model.name)
         self.secrets: Sequence[str] = ()
@@ -296,18 +297,6 @@ def _logprobs(tokens: Sequence[Token]) -> dict[str, Any]:
         }
         content.append({**told, "top_logprobs": [told]})
     return {"content": content, "refusal": None}
-
-
-def _by_licence(name: str) -> Trainable:
-    from hetagent.errors import UnknownModelError
-    from hetagent.models.catalog import find
-
-    try:
-        said = find(name).outputs_train
-    except UnknownModelError:
-        return "unknown"
-    found: dict[str, Trainable] = {"yes": "trainable", "no": "no-train"}
-    return found.get(said, "unknown")
 
 
 async def _once(body: bytes) -> AsyncGenerator[bytes, None]:

@@ -1,27 +1,25 @@
-"""From what went through the gateway to records, in a thread of its own, off the way of calls."""
+"""What goes through the gateway for a call, and its way to a record, off the way of calls."""
 
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hetagent.gateway.calls import Call
 from hetagent.gateway.headers import Headers
 from hetagent.gateway.limits import Limits
 from hetagent.gateway.recording import make_record
 from hetagent.gateway.upstream import Upstream
-from hetagent.learn.pipeline import Pipeline
-from hetagent.learn.record import CallError, CallRecord
+from hetagent.learn.pipeline import Kept, Pipeline
+from hetagent.learn.record import CallError
 
-__all__ = ["Recorded", "Recorder", "Recording"]
+__all__ = ["Recorder", "Recording"]
 
 _log = logging.getLogger("hetagent")
 
-_MOST_WAITING = 10_000
 _END_MARKS = (b"data: [DONE]", b"data:[DONE]", b"event: message_stop", b'"message_stop"')
 _TAIL = 256
 
@@ -88,25 +86,8 @@ class Recording:
         self.end(complete=False, error=CallError("Stopped", None, "The gateway was stopped."))
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """What became of the calls that were to be recorded.
-
-    Attributes:
-        written: Records in the store.
-        lost: Calls without a record.
-        waiting: Records that are not written yet.
-        last_error: Why the last one was lost.
-    """
-
-    written: int
-    lost: int
-    waiting: int
-    last_error: str | None
-
-
 class Recorder:
-    """Makes records of calls and hands them to a pipeline; never waits, and never fails a call.
+    """Hands calls to a pipeline, whose thread makes their records; never waits nor fails a call.
 
     Args:
         pipeline: Where records go; ``None`` records nothing.
@@ -116,12 +97,10 @@ class Recorder:
     def __init__(self, pipeline: Pipeline | None, *, limits: Limits) -> None:
         self._pipeline = pipeline
         self._room = limits.record_bytes
-        self._queue: queue.Queue[Recording | None] = queue.Queue(_MOST_WAITING)
         self._lock = threading.Lock()
         self._bytes = 0
         self._lost = 0
         self._last_error: str | None = None
-        self._thread: threading.Thread | None = None
 
     @property
     def on(self) -> bool:
@@ -129,74 +108,40 @@ class Recorder:
         return self._pipeline is not None
 
     @property
-    def recorded(self) -> Recorded:
+    def recorded(self) -> Kept:
         """What became of the calls so far."""
         with self._lock:
-            lost, error, waiting = self._lost, self._last_error, self._queue.qsize()
+            lost, error = self._lost, self._last_error
         if self._pipeline is None:
-            return Recorded(0, lost, waiting, error)
+            return Kept(0, lost, 0, error)
         kept = self._pipeline.kept
-        return Recorded(
-            kept.written, kept.lost + lost, kept.waiting + waiting, kept.last_error or error
-        )
-
-    def start(self) -> None:
-        """Start the thread."""
-        if self.on:
-            self._thread = threading.Thread(
-                target=self._run, name="hetagent-gateway-records", daemon=True
-            )
-            self._thread.start()
+        return replace(kept, lost=kept.lost + lost, last_error=kept.last_error or error)
 
     def close(self, *, timeout: float | None = None) -> None:
-        """Make records of all that waits and hand them over, then write them."""
-        end = None if timeout is None else time.monotonic() + timeout
-        if self._thread is not None:
-            self._queue.put(None)
-            self._thread.join(timeout)
+        """Write what waits, for at most ``timeout`` seconds, and end."""
         if self._pipeline is not None:
-            self._pipeline.close(timeout=None if end is None else max(0, end - time.monotonic()))
+            self._pipeline.close(timeout=timeout)
 
     def submit(self, recording: Recording) -> None:
         """Take what went through for a call; returns at once."""
-        if not self.on:
+        if self._pipeline is None:
             return
         size = recording.size + len(recording.call.body)
         with self._lock:
             fits = self._bytes + size <= self._room
             self._bytes += size if fits else 0
         if not fits:
-            self._lose("more waits to be recorded than there is room for")
+            self._lose()
             return
-        try:
-            self._queue.put_nowait(recording)
-        except queue.Full:
-            self._release(size)
-            self._lose("too many calls wait to be recorded")
-
-    def _run(self) -> None:
-        while (recording := self._queue.get()) is not None:
-            size = recording.size + len(recording.call.body)
-            try:
-                self._hand_over(make_record(recording), size)
-            except Exception as error:  # whatever came through, the next call is recorded
-                self._release(size)
-                self._lose(f"{type(error).__name__}: {error}")
-
-    def _hand_over(self, record: CallRecord, size: int) -> None:
-        assert self._pipeline is not None
-        done = self._pipeline.submit(record)
 
         def release(_: Future[None]) -> None:
-            self._release(size)
+            with self._lock:
+                self._bytes -= size
 
-        done.add_done_callback(release)
+        self._pipeline.submit(lambda: make_record(recording)).add_done_callback(release)
 
-    def _release(self, size: int) -> None:
-        with self._lock:
-            self._bytes -= size
-
-    def _lose(self, why: str) -> None:
+    def _lose(self) -> None:
+        why = "more waits to be recorded than there is room for"
         with self._lock:
             first = self._lost == 0
             self._lost += 1

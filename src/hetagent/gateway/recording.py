@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hetagent.gateway.assemble import Assembled, assemble_anthropic, assemble_openai
 from hetagent.gateway.headers import header
+from hetagent.learn.provenance import Provenance
 from hetagent.learn.record import CallError, CallRecord, Form, Usage
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ _ASSEMBLE: dict[Form, Callable[[Iterable[tuple[float, bytes]]], Assembled]] = {
     "openai.chat": assemble_openai,
     "anthropic.messages": assemble_anthropic,
 }
+_PROVENANCE = Provenance()
 _SHOWN = 500  # characters of an error that is no JSON
 _SHORTEST_SECRET = 6
 _MOST_DECODED = 256 * 1024 * 1024
@@ -40,6 +42,7 @@ def make_record(recording: Recording) -> CallRecord:
         error = CallError("InvalidResponse", recording.status, "The answer is no JSON object.")
     usage = usage_of(call.form, response or {})
     model = (response or {}).get("model")
+    served = model if isinstance(model, str) else None
     return CallRecord(
         id=call.id,
         time=call.time,
@@ -49,20 +52,20 @@ def make_record(recording: Recording) -> CallRecord:
         request=_clean(dict(call.data), secrets),
         response=response,
         error=error,
-        served_model=model if isinstance(model, str) else None,
+        served_model=served,
         usage=usage,
         cost_usd=upstream.cost(usage) if response is not None else None,
         seconds=recording.seconds,
         first_token_seconds=said.first,
         streamed=_is_stream(recording),
         complete=recording.complete and said.complete,
-        trace_id=call.labels.trace,
-        conversation_id=call.labels.conversation,
-        client_id=call.labels.client,
-        workload=call.labels.workload,
-        trainable=upstream.trainable,
-        interactive=call.labels.interactive,
-        tags={**call.labels.tags, "upstream": upstream.name},
+        trace_id=call.marks.trace,
+        conversation_id=call.marks.conversation,
+        client_id=call.marks.client,
+        workload=call.marks.workload,
+        trainable=upstream.trainable or _PROVENANCE.of(served, call.model),
+        interactive=bool(call.marks.interactive),
+        tags={**call.marks.tags, "upstream": upstream.name},
     )
 
 

@@ -31,14 +31,15 @@ class Upstream(Protocol):
 
     Attributes:
         name: For status, records and messages.
-        trainable: Whether its answers may train another model.
+        trainable: Whether its answers may train another model; ``None`` leaves it to the licence of
+            the model that answers.
         open_paths: Whether it takes paths that the gateway does not know.
         models: Names of models it has of its own; empty where it is asked for them.
         secrets: Its own keys, which are never recorded.
     """
 
     name: str
-    trainable: Trainable
+    trainable: Trainable | None
     open_paths: bool
     models: Sequence[str]
     secrets: Sequence[str]
@@ -78,7 +79,8 @@ class HttpUpstream:
         key: Sent instead of the caller's; by default the caller's key goes through.
         models: Patterns of the models that go to it, such as ``"gpt-*"``.
         price: For the records' cost.
-        trainable: Whether its answers may train another model.
+        trainable: Whether its answers may train another model; by default what hetagent's catalogue
+            says of the model's licence, else unknown.
         name: For status and records; by default the host.
 
     Raises:
@@ -93,7 +95,7 @@ class HttpUpstream:
         key: str | None = None,
         models: Sequence[str] = ("*",),
         price: Price | None = None,
-        trainable: Trainable = "unknown",
+        trainable: Trainable | None = None,
         name: str | None = None,
     ) -> None:
         import httpx
@@ -113,7 +115,7 @@ class HttpUpstream:
         self._price = price
         self._client: httpx.AsyncClient | None = None
         self.name = name or parsed.netloc.decode("ascii", errors="replace")
-        self.trainable: Trainable = trainable
+        self.trainable: Trainable | None = trainable
         self.models: Sequence[str] = ()
         self.secrets: Sequence[str] = (key,) if key else ()
         # With a key of the gateway's, whoever calls would reach files and accounts by it.

@@ -12,16 +12,19 @@ import contextlib
 import logging
 import queue
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol, Self, runtime_checkable
 
 from hetagent.learn.record import CallRecord
 
-__all__ = ["Kept", "Pipeline", "RecordStore", "Redacts"]
+__all__ = ["Kept", "Made", "Pipeline", "RecordStore", "Redacts"]
 
 _log = logging.getLogger("hetagent")
+
+Made = CallRecord | Callable[[], CallRecord]
+"""A record, or what makes it."""
 
 _AT_ONCE = 256
 _WAIT_AT_EXIT = 10.0
@@ -75,7 +78,7 @@ class Pipeline:
     def __init__(self, store: RecordStore, *, redact: Redacts, most_waiting: int = 10_000) -> None:
         self._store = store
         self._redact = redact
-        self._queue: queue.Queue[tuple[CallRecord, Future[None]] | None] = queue.Queue(most_waiting)
+        self._queue: queue.Queue[tuple[Made, Future[None]] | None] = queue.Queue(most_waiting)
         self._lock = threading.Lock()
         self._written = self._lost = 0
         self._last_error: str | None = None
@@ -88,8 +91,11 @@ class Pipeline:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def submit(self, record: CallRecord) -> Future[None]:
+    def submit(self, record: Made) -> Future[None]:
         """Hand a record over; returns at once.
+
+        Args:
+            record: It, or what makes it, which is then called in the pipeline's thread.
 
         Returns:
             Done when the record is durably in the store; it raises what lost it otherwise. It may
@@ -144,11 +150,12 @@ class Pipeline:
             if None in some:
                 return
 
-    def _write(self, pairs: Iterable[tuple[CallRecord, Future[None]]]) -> None:
+    def _write(self, pairs: Iterable[tuple[Made, Future[None]]]) -> None:
         clean: list[tuple[CallRecord, Future[None]]] = []
         for record, done in pairs:
             try:
-                clean.append((self._redact(record), done))
+                made = record if isinstance(record, CallRecord) else record()
+                clean.append((self._redact(made), done))
             except Exception as error:  # never written as it is
                 self._lose([done], error)
         if not clean:

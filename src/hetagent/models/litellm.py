@@ -14,7 +14,6 @@ from hetagent.errors import (
     HetagentError,
     ModelError,
     OutputError,
-    ProviderError,
     UnknownModelError,
 )
 from hetagent.models import structured
@@ -30,14 +29,15 @@ from hetagent.models.provider_errors import (
     translate,
     unknown_name,
 )
+from hetagent.models.provider_forms import FORMS, Forms
 from hetagent.models.provider_tokens import answer_tokens
 from hetagent.models.provider_usage import Tariff
 from hetagent.models.structured import Form
+from hetagent.models.tries import Tries, current_tries
 from hetagent.outcome import Usage
 
 __all__ = ["LiteLLM"]
 
-FORMS: tuple[Form, ...] = ("schema", "json", "prompt")
 LONGEST_RETRY_AFTER = 60.0
 """Seconds; a provider that asks to wait longer than this is not called again."""
 LONGEST_BACKOFF = 8.0
@@ -132,10 +132,7 @@ class LiteLLM:
         self._tariff = Tariff(name, price)
         self._extra = dict(extra or {})
         self._backoff = backoff
-        # What "auto" found out: the form in use, those of single schemas, and forms that worked.
-        self._form: Form | None = None
-        self._form_of: dict[str, Form] = {}
-        self._worked: set[Form] = set()
+        self._forms = Forms(name, structured, own_server=api_base is not None)
 
     @property
     def name(self) -> str:
@@ -158,7 +155,7 @@ class LiteLLM:
             call = _Call(request, litellm, *self._place(litellm))
         except HetagentError:
             return None  # the call itself will say why
-        return self._tariff.most(litellm, self._arguments(call, [], self._forms(call)[0]))
+        return self._tariff.most(litellm, self._arguments(call, [], self._forms_for(call)[0]))
 
     async def complete(self, request: Request) -> Completion:
         """Answer a request; cancelling the task closes the connection.
@@ -212,21 +209,24 @@ class LiteLLM:
 
     async def _ask(self, call: _Call, turns: structured.Chat) -> _Answer:
         """One answer, asked for in the strongest form the server takes."""
-        forms = self._forms(call)
+        forms = self._forms_for(call)
         first: Failure | None = None
         for form in forms:
             # On mere suspicion, which comes after the retries, a weaker form is tried once.
             suspected = first is not None and first.refused is None
             result = await self._try(call, turns, form, retries=not suspected)
             if isinstance(result, _Answer):
-                self._learn(call, form, first)
+                self._forms.learn(call.request.output, form, first)
                 return result
             if first is None or first.refused:
                 first = result
-            if not self._may_be_the_form(result, form):
+            if not self._forms.may_be_the_fault(result, form):
                 break
         assert first is not None
         raise first.error
+
+    def _forms_for(self, call: _Call) -> tuple[Form, ...]:
+        return self._forms.to_try(call.request.output, call.litellm, *self._route(call.litellm))
 
     def _route(self, litellm: Any) -> tuple[str, str]:
         """The provider, and its own name for the model."""
@@ -253,43 +253,6 @@ class LiteLLM:
         if self._api_base is None:
             raise missing_key(place)
         return place, NO_KEY
-
-    def _forms(self, call: _Call) -> tuple[Form, ...]:
-        if self._structured != "auto":
-            return (self._structured,)
-        known = self._form_of.get(call.request.output.fingerprint) or self._form
-        if known is None:
-            known = self._strongest(call.litellm)
-        return FORMS[FORMS.index(known) :]
-
-    def _strongest(self, litellm: Any) -> Form:
-        provider, model = self._route(litellm)
-        takes = litellm.get_supported_openai_params(model=model, custom_llm_provider=provider)
-        if "response_format" not in (takes or ()):
-            return "prompt"
-        if self._api_base is not None or litellm.supports_response_schema(model=self._name):
-            return "schema"
-        return "json"
-
-    def _may_be_the_form(self, failure: Failure, form: Form) -> bool:
-        """Whether a call may have failed for the way it asked for structured output.
-
-        Some servers say so. Others only fail, with a status that may mean anything, and do so
-        from the first call on.
-        """
-        if failure.refused:
-            return True
-        if self._api_base is None or form in self._worked:
-            return False
-        status = failure.error.status if type(failure.error) is ProviderError else None
-        return status is not None and (status in (400, 422) or status >= 500)
-
-    def _learn(self, call: _Call, form: Form, failure: Failure | None) -> None:
-        self._worked.add(form)
-        if failure is not None and failure.refused == "schema":
-            self._form_of[call.request.output.fingerprint] = form
-        elif failure is not None:
-            self._form = form
 
     async def _try(
         self, call: _Call, turns: structured.Chat, form: Form, *, retries: bool
@@ -318,6 +281,8 @@ class LiteLLM:
 
     async def _call_once(self, call: _Call, turns: structured.Chat, form: Form) -> _Answer:
         call.attempts += 1
+        if call.tries is not None:
+            call.tries.begun = call.attempts
         start = time.perf_counter()
         try:
             arguments = self._arguments(call, turns, form)
@@ -381,6 +346,7 @@ class _Call:
     attempts: int = 0
     seconds: float = 0.0
     usage: Usage = field(default_factory=Usage)
+    tries: Tries | None = field(default_factory=current_tries.get)
 
     def completion(self, model: str, answer: _Answer, text: str) -> Completion:
         """The completion of an answer whose text, in the output type's own form, is ``text``."""

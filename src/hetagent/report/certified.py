@@ -34,6 +34,9 @@ def certificate_section(certificate: Certificate, skill: SkillReport) -> Element
         el("div", _parts(certificate), class_="wide"),
     )  # fmt: skip
     section.extend(_shortfalls(certificate))
+    if certificate.escalation is not None:
+        lines = certificate.escalation.explain().splitlines()
+        section.extend([el("p", line, class_="soft") for line in lines])
     for path, part in certificate.parts.items():
         name = f"Field {path}" if path else "Whole value"
         whole = f"{certificate.skill}, {name[:1].lower()}{name[1:]}"
@@ -107,10 +110,9 @@ def _row(path: str, part: Part) -> list[Node]:
 
 def _shortfalls(certificate: Certificate) -> Iterator[Element]:
     """What would have to be otherwise, for each part that is not certified."""
-    lines = certificate.explain().splitlines()[2:]
-    for line, part in zip(lines, certificate.parts.values(), strict=True):
+    for path, part in certificate.parts.items():
         if part.threshold is None:
-            yield el("p", line, class_="todo")
+            yield el("p", certificate.in_words(path), class_="todo")
 
 
 def _cost(certificate: Certificate, runs: SkillRuns | None) -> list[Element]:
