@@ -92,7 +92,7 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """All tests but the end-to-end ones; -- passes options to pytest."""
-    extras = "calibrate,gateway,keyring,otel,postgres,ray,records,transformers"
+    extras = "calibrate,gateway,keyring,learn,otel,postgres,ray,records,transformers"
     install(session, "-e", f".[{extras}]", TORCH, groups=("test",))
     ensure_llama_works(session)
     session.run("pytest", *session.posargs)

@@ -28,6 +28,7 @@ from hetagent.learn.redact import Redactor
 from hetagent.learn.redact_found import DEFAULT_KINDS, Found, settle
 from hetagent.learn.redact_names import known_given
 from hetagent.learn.redact_presidio import Presidio, spacy_model
+from hetagent.learn.redact_skill import SkillFinder
 
 KEY = b"a key for measuring"
 KIND = {"id": "national_id", "postcode": "address"}
@@ -208,27 +209,38 @@ def _names(turn: Mapping[str, Any]) -> list[tuple[int, int]]:
     return [(span.get("startIndex", 0), span["endIndex"]) for span in spans]
 
 
-def with_skill(report: Report, model: str, sample: int) -> None:
-    """Names and addresses alone, on some of the sentences that have any."""
+def with_skill(report: Report, name: str, sample: int) -> None:
+    """Names and addresses in some held-out sentences: without the skill, the skill alone, both."""
     from hetagent import LlamaCpp
 
-    for half in HALVES:
-        cases = [
-            case
-            for case in sentences(half, draws=1)
-            if any(value.kind in ("person", "address") for value in case.values)
-        ]
-        cases = Random(0).sample(cases, min(sample, len(cases)))
-        together = redacting(Redactor(key=KEY, names=True))
-        quality(report, half=half, way="together, sample", cases=cases, find=together)
-        with LlamaCpp(model).load() as loaded:
-            began = time.perf_counter()
-            redactor = Redactor(key=KEY, names=True, model=loaded)
-            quality(
-                report, half=half, way="with skill, sample", cases=cases, find=redacting(redactor)
-            )
-            seconds = time.perf_counter() - began
-        report.row(part="skill", half=half, texts=len(cases), seconds_per_text=seconds / len(cases))
+    cases = [
+        case
+        for case in sentences("heldout", draws=1)
+        if any(value.kind in ("person", "address") for value in case.values)
+    ]
+    cases = Random(0).sample(cases, min(sample, len(cases)))
+    together = redacting(Redactor(key=KEY, names=True))
+    quality(report, half="heldout", way="together, sample", cases=cases, find=together)
+    with LlamaCpp(name).load() as model:
+        finder = SkillFinder(model)
+        began = time.perf_counter()
+        quality(
+            report,
+            half="heldout",
+            way="skill alone, sample",
+            cases=cases,
+            find=lambda text: [(one.start, one.end, one.kind) for one in finder.find(text)],
+        )
+        seconds = time.perf_counter() - began
+        both = redacting(Redactor(key=KEY, names=True, model=model))
+        quality(report, half="heldout", way="with skill, sample", cases=cases, find=both)
+    report.row(
+        part="skill",
+        model=name,
+        texts=len(cases),
+        seconds_per_text=seconds / len(cases),
+        failures=finder.failures,
+    )
 
 
 def speed(report: Report) -> None:
@@ -246,6 +258,8 @@ def speed(report: Report) -> None:
             began = time.perf_counter()
             redactor.find(text, scope=text)
             seconds.append(time.perf_counter() - began)
+        redactor = Redactor(key=KEY, **options)  # type: ignore[arg-type]
+        redactor.find(texts[0])
         calls = agent_records(texts)
         began, busy = time.perf_counter(), time.process_time()
         for one in calls:
@@ -298,5 +312,5 @@ def judge(report: Report) -> None:
 if __name__ == "__main__":
     parser = arguments("How much of what is private is found.")
     parser.add_argument("--model", help="a local model that runs the skill, on a sample")
-    parser.add_argument("--sample", type=int, default=12, help="texts of each half for the skill")
+    parser.add_argument("--sample", type=int, default=12, help="held-out texts for the skill")
     main(measure, parser)

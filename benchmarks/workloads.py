@@ -5,7 +5,7 @@
 Twelve tasks in 21 wordings and free chat, 20,000 calls, ten seeds; `benchmarks.workload_mixture`
 says what the tasks are. Each seed also assigns 4,000 calls of texts that were not among the first.
 With the part `hidden`, the template that two tasks share does not say which labels there are.
-About ten minutes on one core.
+About ten minutes on a shared core.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """What the gateway adds to a call: the same calls straight to a small provider and through it.
 
 Provider, gateway and client are processes of their own on loopback. Calls alternate between the
-ways, so that whatever else the machine does meets all of them alike, one at a time with a short rest
-between. Ways: straight; through the
-gateway without recording; and with records counted alone, in the store, and in the store after
-redaction.
+ways, so that whatever else the machine does meets all of them alike, one at a time with a short
+rest between. Ways: straight; through the gateway without recording; and with records counted alone,
+in the store, and in the store after redaction.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
 import threading
 import time
 from statistics import median
@@ -99,14 +100,20 @@ def _processes(where: Place, size: int, options: argparse.Namespace) -> tuple[in
     ]
     writer.go(writers)
     began = time.monotonic()
-    lines: list[int] = []
+    said: list[tuple[int, float]] = []
 
-    def drain(number: int) -> None:
-        lines.append(writers[number].communicate()[0].count("\n"))
+    def drain(process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        count, last = 0, began
+        with process:  # closes its pipes
+            for _ in process.stdout:
+                count, last = count + 1, time.monotonic()
+        said.append((count, last))
 
-    drains = [threading.Thread(target=drain, args=(n,)) for n in range(len(writers))]
+    drains = [threading.Thread(target=drain, args=(process,)) for process in writers]
     for one in drains:
         one.start()
     for one in drains:
         one.join()
-    return sum(lines), time.monotonic() - began
+    # Up to the last acknowledgement: ending a process is no part of it.
+    return sum(count for count, _ in said), max(last for _, last in said) - began

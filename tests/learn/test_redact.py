@@ -285,6 +285,23 @@ def test_a_skills_inputs_and_value_are_redacted(redactor):
     assert "Keller" not in out.to_json()
 
 
+def test_names_of_fields_are_replaced_where_they_are_values(redactor):
+    used = {"maria.keller@web.de": 1, "will": 2, "order no": 3}
+    content = [{"type": "tool_use", "id": "t", "name": "f", "input": used}]
+    text = json.dumps({**used, "note": "Will Turner"})
+    request = {
+        "messages": [
+            {"role": "assistant", "content": content},
+            {"role": "user", "content": text},
+        ]
+    }
+    out = redactor(record(request, form="anthropic.messages"))
+    new = list(out.request["messages"][0]["content"][0]["input"])
+    assert new[1:] == ["will", "order no"]
+    assert list(json.loads(said(out)[1])) == [*new, "note"]
+    assert "keller" not in out.to_json()
+
+
 def test_images_are_dropped_or_kept(redactor):
     url = "data:image/png;base64," + "iVBORw0KGgo" * 40
     content = [{"type": "image_url", "image_url": {"url": url, "detail": "low"}}]
@@ -405,6 +422,16 @@ def test_the_pipeline_writes_what_is_redacted(redactor):
     with Pipeline(Memory(), redact=redactor) as pipeline:
         pipeline.submit(chat("I am Maria Keller.")).result(30)
     assert "Keller" not in kept[0].to_json()
+
+
+def test_a_key_that_is_longer_than_a_chunk_is_replaced_whole(redactor):
+    lines = [f"{at:04d}abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" for at in range(80)]
+    body = "\n".join(lines)
+    text = f"-----BEGIN RSA PRIVATE KEY-----\n{body}\n-----END RSA PRIVATE KEY-----"
+    out = redactor.redact(f"take {text} please")
+    assert out.startswith("take -----BEGIN RSA")
+    assert out.endswith("PRIVATE KEY----- please")
+    assert not any(line in out for line in lines)
 
 
 def test_a_long_text_is_read_to_its_end(redactor):

@@ -5,9 +5,12 @@ import sys
 
 import pytest
 
+from hetagent import Answer, Scripted
+from hetagent.errors import ConnectError
 from hetagent.learn.redact_finder import Finder, chunks
 from hetagent.learn.redact_found import DEFAULT_KINDS, Found, settle
 from hetagent.learn.redact_presidio import Presidio, spacy_model
+from hetagent.learn.redact_skill import SkillFinder
 
 FINDER = Finder(DEFAULT_KINDS)
 
@@ -85,6 +88,22 @@ def test_cells_are_known_by_the_head_of_their_column():
     assert found(text) == [("person", "Zquimby"), ("person", "Brumm")]
 
 
+def test_a_table_is_read_to_its_end():
+    rows = [f"{at},Zquimby{'abcdefghij'[at % 10]},lamp" for at in range(900)]
+    text = "\n".join(["id,last_name,item", *rows])
+    assert [value for _, value in found(text)] == [row.split(",")[1] for row in rows]
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["Aa-", "Aa ", "rue de la ", "A", "1 ", "a_", "a.", "@a", "+1 ", "O'", "password ", "AB12", '"',
+     "a: b ", "my name is ", "eyJa.", "-", "for Aa ", "http://:", "\\"],
+)  # fmt: skip
+def test_a_text_that_repeats_itself_is_read_in_time_that_grows_with_it(part):
+    # A recogniser that tries all ways to read it would not end within the age of the world.
+    FINDER.find(f"1 rue {part * (6000 // len(part))}!")
+
+
 def test_texts_are_remembered_by_a_keyed_hash_and_forgotten_in_time():
     finder = Finder(DEFAULT_KINDS, most_cached=10)
     for at in range(30):
@@ -130,6 +149,28 @@ def test_the_model_finds_names_that_no_list_has():
     text = "Yesterday Quillon Brathwaite-Osei bought a lamp from the Dyson shop."
     names = [text[one.start : one.end] for one in presidio.find(text) if one.kind == "person"]
     assert "Quillon Brathwaite-Osei" in names
+
+
+def test_of_what_a_model_says_only_what_the_text_has_is_used():
+    said = [
+        {"kind": "person", "text": "bluebell"},
+        {"kind": "person", "text": "Rosemary"},
+        {"kind": "address", "text": "the mill"},
+    ]
+    finder = SkillFinder(Scripted(Answer({"found": said})))
+    text = "bluebell is at the mill; ask bluebell"
+    some = [(one.kind, text[one.start : one.end], one.by) for one in finder.find(text)]
+    assert some == [
+        ("person", "bluebell", "skill"),
+        ("person", "bluebell", "skill"),
+        ("address", "the mill", "skill"),
+    ]
+
+
+def test_where_a_model_fails_the_other_recognisers_are_alone():
+    finder = SkillFinder(Scripted(Answer(error=ConnectError("It is down."))))
+    assert list(finder.find("tell bluebell")) == []
+    assert finder.failures == 1
 
 
 def test_nothing_is_fetched_and_nothing_is_written():

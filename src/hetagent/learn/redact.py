@@ -235,7 +235,7 @@ def _applied(text: str, edits: Iterable[Edit]) -> str:
 def _at(parts: Mapping[str, Any], path: Path) -> Any:
     value: Any = parts
     for step in path:
-        value = value[step]
+        value = value.get(step) if isinstance(value, Mapping) else value[step]
     return value
 
 

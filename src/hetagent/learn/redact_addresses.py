@@ -55,12 +55,13 @@ _COMPOUND = re.compile(
     rf"Alte[rs]?|"
     rf"Neue[rs]?|Obere[rs]?|Untere[rs]?|Große|Kleine|Oude|Nieuwe|Lange|Korte|Store|Lille|Gamla|"
     rf"Norra|Södra)"
-    rf"[ ])?(?:[{UPPER}][\w.’'-]*[ -])?[{UPPER}]?[\w’'-]*(?:{_ENDINGS})[ ]+\d{{1,4}}[ ]?"
+    rf"[ ])?(?:[{UPPER}][\w.’']{{0,25}}[ -]){{0,2}}[{UPPER}]?[\w’']{{0,30}}(?:{_ENDINGS})"
+    rf"[ ]+\d{{1,4}}[ ]?"
     rf"(?:[a-zA-Z](?![\w]))?(?:[-/]\d{{1,4}}[a-z]?)?(?![\w])(?![.,]\d)"
 )
 _SEPARATE = re.compile(  # "Berliner Straße 5", "Am Mühlbach 7"
-    rf"(?<![\w])(?:[{UPPER}][\w.’'-]+[ -]){{1,3}}(?:Straße|Strasse|Str\.|Weg|Gasse|Platz|Allee|"
-    rf"Ring|"
+    rf"(?<![\w-])(?:[{UPPER}][\w.’']{{1,25}}[ -]){{1,3}}(?:Straße|Strasse|Str\.|Weg|Gasse|Platz|"
+    rf"Allee|Ring|"
     rf"Damm|Ufer|Gata|Gate|Vej|Vei|Väg)[ ]+\d{{1,4}}[ ]?[a-zA-Z]?(?![\w])"
     rf"|(?<![\w])(?:Am|An der|An den|Im|In der|In den|Auf der|Auf dem|Zum|Zur|Unter den|Hinter der|"
     rf"Vor dem|Bei der|Op de|Aan de)[ ](?:[{UPPER}][\w’'-]+[ ]){{1,2}}\d{{1,4}}[ ]?[a-z]?(?![\w])"
@@ -81,15 +82,17 @@ _ROMANCE = (
 )
 _NUMBER_FIRST = re.compile(
     rf"(?i:(?<![\w.,/-])\d{{1,4}}(?:[ ]?(?:bis|ter|quater|[a-d]))?,?[ ]+(?:{_ROMANCE_WORDS})[ ]+)"
-    rf"(?:(?i:{_ROMANCE})[{UPPER}\d][\w’'.-]*[ ]?){{1,5}}(?<! )"
+    rf"(?:(?i:{_ROMANCE})[{UPPER}\d][\w’'.-]{{0,30}}[ ]){{0,4}}(?i:{_ROMANCE})[{UPPER}\d]"
+    rf"[\w’'.-]{{0,30}}"
 )
 _NUMBER_LAST = re.compile(
-    rf"(?<![\w])(?i:{_ROMANCE_WORDS})[ ]*(?:(?i:{_ROMANCE})[{UPPER}\d][\w’'.-]*[ ]){{1,4}}?"
+    rf"(?<![\w])(?i:{_ROMANCE_WORDS})[ ]*(?:(?i:{_ROMANCE})[{UPPER}\d][\w’'.-]{{0,30}}[ ]){{1,4}}?"
     rf"(?:,?[ ]*(?:n[º°o.]?[ ]?)?)\d{{1,5}}(?:[ ]?[a-zA-Z](?![\w]))?(?:[/-]\d+[a-z]?)?"
     rf"(?:,[ ]*\d{{1,2}}[ºª°o.]?[ ]?(?:[A-Z]|izq\.?|dcha\.?)(?![\w]))?(?![\w])"
 )
 _NUMBER_LAST_COMMA = re.compile(
-    rf"(?<![\w])(?i:{_ROMANCE_WORDS})[ ]*(?:(?i:{_ROMANCE})[{UPPER}\d][\w’'.-]*[ ]?){{1,4}},[ ]*"
+    rf"(?<![\w])(?i:{_ROMANCE_WORDS})[ ]*(?:(?i:{_ROMANCE})[{UPPER}\d][\w’'.-]{{0,30}}[ ]){{0,3}}"
+    rf"(?i:{_ROMANCE})[{UPPER}\d][\w’'.-]{{0,30}},[ ]*"
     rf"(?:n[º°o.]?[ ]?)?\d{{1,4}}(?!\d)(?:[ ]?[a-zA-Z](?![\w]))?"
     rf"(?:,[ ]*\d{{1,2}}[ºª°o.]?[ ]?[A-Z](?![\w]))?(?![\w,]\d)"
 )

@@ -12,7 +12,14 @@ from hetagent.learn.redact_lexicon import AMBIGUOUS, GIVEN, NO_NAMES
 from hetagent.learn.redact_names import is_name, known_given
 from hetagent.learn.redact_secrets import is_password, is_token
 
-__all__ = ["about_people", "field_find", "field_kind", "find_by_fields", "normal_key"]
+__all__ = [
+    "about_people",
+    "field_find",
+    "field_kind",
+    "find_by_fields",
+    "find_in_tables",
+    "normal_key",
+]
 
 _KINDS = {
     "person": """
@@ -214,7 +221,7 @@ _TAG = re.compile(r"<(?P<key>[A-Za-z][\w:.-]*)[^<>\n]*>(?P<value>[^<>\n]{2,200})
 
 
 def find_by_fields(text: str) -> Iterator[Found]:
-    """Values of named fields in a text: `key: value`, `key=value`, XML, CSV and tables."""
+    """Values of named fields in a text: `key: value`, `key=value` and XML."""
     pairs = list(_PAIR.finditer(text)) if ":" in text or "=" in text else []
     keys = [match["key"] for match in pairs]
     for match in pairs:
@@ -226,7 +233,6 @@ def find_by_fields(text: str) -> Iterator[Found]:
             one = field_find(match["value"], key=name, siblings=names)
             if one is not None:
                 yield one.moved(match.start("value"))
-    yield from _from_tables(text)
 
 
 def _paired(text: str, match: re.Match[str], keys: list[str]) -> Iterator[Found]:
@@ -258,8 +264,8 @@ def _paired(text: str, match: re.Match[str], keys: list[str]) -> Iterator[Found]
         yield one.moved(start)
 
 
-def _from_tables(text: str) -> Iterator[Found]:
-    """Cells below a line of field names, however they are separated."""
+def find_in_tables(text: str) -> Iterator[Found]:
+    """Cells below a line of field names, in CSV or Markdown; the table may be of any length."""
     lines = text.split("\n")
     starts = [0]
     for line in lines:

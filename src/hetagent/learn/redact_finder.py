@@ -18,11 +18,11 @@ from hetagent.learn.redact_contacts import (
     find_phones,
 )
 from hetagent.learn.redact_dates import find_dates
-from hetagent.learn.redact_fields import field_find, find_by_fields
+from hetagent.learn.redact_fields import field_find, find_by_fields, find_in_tables
 from hetagent.learn.redact_found import Found, settle
 from hetagent.learn.redact_ids import find_national_ids
 from hetagent.learn.redact_names import answered_name, find_names
-from hetagent.learn.redact_secrets import find_secrets
+from hetagent.learn.redact_secrets import find_secrets, find_tokens
 
 __all__ = ["Finder", "chunks"]
 
@@ -108,6 +108,9 @@ class Finder:
             found.append(one)
         if asked and (one := answered_name(text)):
             found.append(one)
+        found.extend(find_tokens(text))
+        if prose:
+            found.extend(find_in_tables(text))
         for start, chunk in chunks(text):
             found.extend(one.moved(start) for one in self._in_chunk(chunk, key, prose))
         wanted = [one for one in found if one.kind in self.kinds or one.by == "custom"]

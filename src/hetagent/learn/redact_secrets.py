@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from hetagent.learn.redact_found import Found
 
-__all__ = ["entropy", "find_secrets", "is_password", "is_token"]
+__all__ = ["entropy", "find_secrets", "find_tokens", "is_password", "is_token"]
 
 # Tokens that say whose they are. One expression, so that a text is read once.
 _KNOWN = re.compile(
@@ -67,7 +67,9 @@ _WORD = (
     r"session(?:[_ -]?id)?|sessid|sid|phpsessid|jsessionid|sig|signature|authorization|cookie)"
 )
 _ASSIGNED = re.compile(
-    r"(?i)(?<![a-z])(?:[a-z0-9]+[_.-])*(?:pg|db|my|app|user|root|admin)?(?P<word>" + _WORD + r")"
+    r"(?i)(?<![a-z])(?:[a-z0-9]{1,30}[_.-]){0,4}(?:pg|db|my|app|user|root|admin)?(?P<word>"
+    + _WORD
+    + r")"
     r"(?P<between>\\?[\"'\]]{0,2}[ \t]*(?:=>|:=|[:=])[ \t]*(?:\\?[\"'`])?(?:Bearer |Basic )?)"
     r"(?P<value>[^\s\"'`<>,;\\]{4,})"
 )
@@ -94,13 +96,17 @@ _PLACEHOLDER = re.compile(
 )
 
 
-def find_secrets(text: str) -> Iterator[Found]:
-    """Secrets in a text."""
+def find_tokens(text: str) -> Iterator[Found]:
+    """Secrets that are known by their own form, in a text of any length; they may be long."""
     for match in _KNOWN.finditer(text):
         yield Found(match.start(), match.end(), "secret")
     if "-----BEGIN" in text:
         for match in _BLOCK.finditer(text):
             yield Found(match.start(), match.end(), "secret")
+
+
+def find_secrets(text: str) -> Iterator[Found]:
+    """Secrets that are known by what stands around them."""
     for expression in (_URL, _HOOK, _USER) if ":" in text else ():
         for match in expression.finditer(text):
             if not _PLACEHOLDER.match(match[1]):

@@ -165,7 +165,8 @@ class Trace:
 
         Values that were looked for in the same piece before are not looked for again.
         """
-        text, place = read.piece.text, read.leaf.place
+        text = read.piece.text
+        place = "schema" if read.piece.is_key else read.leaf.place
         found = ",".join(f"{one.start}-{one.end}" for one in read.found)
         told = "\0".join((place, found, text)).encode(errors="surrogatepass")
         hashed = hashlib.blake2b(told, key=self._key[:64], digest_size=16).digest()

@@ -57,6 +57,7 @@ _DATA_URL = re.compile(r"data:[\w.+/-]*(?:;[\w=.+-]+)*;base64,", re.IGNORECASE)
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{1024,}={0,2}")
 _FIXED = frozenset(("enum", "const", "default", "examples", "name", "title"))
 _DEEPEST = 60
+_KEY = "\0key "  # before a field's name, in the path of that name itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +96,10 @@ def placed(value: Any, changed: Mapping[Path, Any], path: Path) -> Any:
     if path in changed:
         return changed[path]
     if isinstance(value, Mapping):
-        made = {key: placed(one, changed, (*path, key)) for key, one in value.items()}
-        return made if any(made[key] is not value[key] for key in value) else value
+        some = [placed(one, changed, (*path, key)) for key, one in value.items()]
+        names = [changed.get((*path, f"{_KEY}{key}"), key) for key in value]
+        same = all(new is old for new, old in zip(some, value.values(), strict=True))
+        return value if same and names == list(value) else dict(zip(names, some, strict=True))
     if isinstance(value, list | tuple):
         some = [placed(one, changed, (*path, at)) for at, one in enumerate(value)]
         same = all(new is old for new, old in zip(some, value, strict=True))
@@ -160,6 +163,8 @@ def _data(value: Any, path: Path, key: str, siblings: tuple[str, ...]) -> Iterat
     elif isinstance(value, Mapping):
         names = tuple(str(name) for name in value)
         for name, one in value.items():
+            if isinstance(name, str) and not name.isidentifier():
+                yield Leaf((*path, f"{_KEY}{name}"), name, "schema")
             yield from _data(one, (*path, name), str(name), names)
     elif isinstance(value, list | tuple):
         for at, one in enumerate(value):
