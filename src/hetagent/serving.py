@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -22,7 +22,7 @@ from hetagent.calls import Listen, ask
 from hetagent.confidence import FieldScore, Score
 from hetagent.errors import BudgetError, HetagentError, ModelDownError
 from hetagent.escalation import FieldQuestion, field_question
-from hetagent.evidence import evidence
+from hetagent.evidence import Evidence, evidence
 from hetagent.models.base import Model, Request, Token
 from hetagent.options import Options
 from hetagent.outcome import FieldOutcome, Outcome, Reason, RungAnswer
@@ -115,7 +115,7 @@ class Serving(Generic[R]):
     def _decide(self, draft: Attempt) -> Decision:
         if not draft.valid or draft.score is None:
             return self._without_draft(draft.reason)
-        scored = self._scored(draft.score)
+        scored = self._scored(draft.score, draft.evidence)
         decision = self._options.policy.decide(scored)
         if self._audits is not None:
             decision = self._audits.revised(decision, scored)
@@ -126,15 +126,9 @@ class Serving(Generic[R]):
     def _without_draft(self, reason: Reason | None) -> Decision:
         return replace(without_draft(self._options.policy, self._run.skill.name), reason=reason)
 
-    def _scored(self, score: Score) -> Scored:
+    def _scored(self, score: Score, known: Mapping[str, Evidence]) -> Scored:
         fields = {path: one.confidence or 0.0 for path, one in score.fields.items()}
-        name, whole = self._run.skill.name, score.confidence or 0.0
-        return Scored(
-            name,
-            whole,
-            fields,
-            evidence=evidence(score, asked=self._run.request.messages[-1].content),
-        )
+        return Scored(self._run.skill.name, score.confidence or 0.0, fields, evidence=known)
 
     async def _escalate(self, decision: Decision, draft: Attempt | None) -> Outcome[R]:
         """Climb the ladder until an answer is accepted, or nobody is left to ask."""
@@ -312,7 +306,10 @@ class Serving(Generic[R]):
         """Decide about a field that the SLM completed; whether it is to write on."""
         if self._refused:
             return True
-        decision = self._early.decide_early(self._scored(reader.score)) if self._early else None
+        decision = None
+        if self._early:
+            known = evidence(reader.score, asked=self._run.request.messages[-1].content)
+            decision = self._early.decide_early(self._scored(reader.score, known))
         weak: tuple[str, ...] = ()
         if decision is not None:
             # One LLM is asked for all of them.
