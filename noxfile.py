@@ -92,7 +92,8 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """All tests but the end-to-end ones; -- passes options to pytest."""
-    install(session, "-e", ".[calibrate,transformers,otel,ray]", TORCH, groups=("test",))
+    extras = "calibrate,gateway,keyring,learn,otel,postgres,ray,records,transformers"
+    install(session, "-e", f".[{extras}]", TORCH, groups=("test",))
     ensure_llama_works(session)
     session.run("pytest", *session.posargs)
 
@@ -118,7 +119,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Mypy, strict, on the source; and the pinned signatures of the public names."""
-    install(session, "-e", ".", groups=("types",))
+    install(session, "-e", ".[keyring,postgres,records]", groups=("types",))
     session.run("mypy")
     session.run("mypy", "--disable-error-code=empty-body", "tests/typing/signatures.py")
 
@@ -153,6 +154,6 @@ def peers(session: nox.Session, system: str) -> None:
 def benchmark(session: nox.Session) -> None:
     """`nox -s benchmark -- skills --json FILE`; first `nox -s peers` for `engine`, `escalation`."""
     name, *options = session.posargs or ["skills"]
-    install(session, "-e", ".", groups=("benchmark",))
+    install(session, "-e", ".[postgres,records]", groups=("benchmark",))
     ensure_llama_works(session)
     session.run("python", "-m", f"benchmarks.{name}", *options)

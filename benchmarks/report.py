@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 PACKAGES = ("hetagent", "llama-cpp-python", "llguidance", "outlines", "numpy", "pydantic")
+PACKAGES += ("sqlalchemy", "cryptography", "psycopg", "pyarrow", "duckdb")
 
 
 class CannotMeasureError(Exception):

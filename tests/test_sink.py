@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from hetagent import Answer, Budget, Orchestrator, Outcome, Scripted, Usage, Window, skill
 from hetagent.errors import BudgetError, ModelError, SkillError
 from hetagent.report.runs import read_runs
-from hetagent.sink import JsonLines, Recorder, Sink, entry
+from hetagent.sink import JsonLines, OutcomeLog, Sink, entry
 
 
 class Note(BaseModel):
@@ -162,9 +162,9 @@ def test_what_is_no_sink_is_refused():
 
 
 def test_a_folder_is_an_unwritable_file(tmp_path):
-    recorder = Recorder(tmp_path)
-    recorder.record(outcome())
-    assert recorder.lost == 1
+    log = OutcomeLog(tmp_path)
+    log.record(outcome())
+    assert log.lost == 1
 
 
 def _append(path: Path, start: int) -> None:
@@ -199,12 +199,12 @@ def test_threads_and_processes_share_a_file(tmp_path):
 LIMITED = """
 import resource, sys
 from hetagent import Outcome
-from hetagent.sink import JsonLines, Recorder
+from hetagent.sink import JsonLines, OutcomeLog
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-recorder = Recorder(JsonLines(sys.argv[1]))
+log = OutcomeLog(JsonLines(sys.argv[1]))
 for number in range(9):
-    recorder.record(Outcome("s", "x", 0.5, "slm", str(number), 0.1))
-print(recorder.lost)
+    log.record(Outcome("s", "x", 0.5, "slm", str(number), 0.1))
+print(log.lost)
 """
 
 

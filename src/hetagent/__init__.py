@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from hetagent import errors
 from hetagent.admission import Scope
 from hetagent.audit import Audit, Auditor, AuditSummary
@@ -59,6 +61,9 @@ from hetagent.skill import Skill, skill
 from hetagent.tools import ToolCall, tools
 from hetagent.workflow import Workflow, WorkflowOutcome
 
+if TYPE_CHECKING:
+    from hetagent.learn.recorder import Recorder
+
 __all__ = [
     "Answer",
     "AsyncFieldStream",
@@ -98,6 +103,7 @@ __all__ = [
     "PricedModel",
     "Promise",
     "Reason",
+    "Recorder",
     "Request",
     "RungAnswer",
     "RungPolicy",
@@ -126,3 +132,13 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Load what not every program needs, when it is first asked for."""
+    if name == "Recorder":
+        from hetagent.learn.recorder import Recorder
+
+        globals()[name] = Recorder
+        return Recorder
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

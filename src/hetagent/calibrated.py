@@ -149,12 +149,12 @@ class Calibrated:
 def apart(agent: Orchestrator, *, llms: tuple[Model, ...]) -> Orchestrator:
     """An orchestrator, made by `with_options`, for calls that are none of its user's.
 
-    What they cost counts in ``spent``; neither the log nor audits take note of them.
+    What they cost counts in ``spent``; neither the log, nor records, nor audits take note of them.
 
     Args:
         agent: It; it is changed.
         llms: Those that are to be asked.
     """
     agent.llms = llms
-    agent._recorder = agent._auditing = None
+    agent._outcome_log = agent._captures = agent._auditing = None
     return agent

@@ -24,6 +24,7 @@ To catch several kinds, catch what they have in common:
     ├── CertificateError          a certificate or calibrator cannot be made, read or trusted
     │   └── StaleCertificate      what a certificate was made for is not what runs now
     ├── NoAnswerError             neither the SLM nor the LLM gave an acceptable answer
+    ├── StoreError                call records that could not be kept or read
     ├── BudgetError               a model call that the budget has no money or time for
     └── MissingExtraError         an optional dependency is not installed
 """
@@ -58,6 +59,7 @@ __all__ = [
     "RateLimitError",
     "SkillError",
     "StaleCertificate",
+    "StoreError",
     "UnknownModelError",
     "UnsupportedTypeError",
 ]
@@ -278,6 +280,10 @@ class BudgetError(HetagentError):
         self.spent = spent
         self.at_cap = at_cap
         self.outcome: Outcome[Any] | None = None
+
+
+class StoreError(HetagentError):
+    """Call records could not be kept or read."""
 
 
 class MissingExtraError(HetagentError, ImportError):

@@ -11,9 +11,10 @@ from hetagent.budget import Budget
 from hetagent.errors import SkillError
 from hetagent.models.base import Model, as_model
 from hetagent.policy import Policy, Threshold
+from hetagent.sink import Captures
 from hetagent.skill import Skill
 
-__all__ = ["Options", "as_ladder", "as_policy", "require_models"]
+__all__ = ["Options", "as_captures", "as_ladder", "as_policy", "require_models"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,19 @@ class Options:
                 raise SkillError(
                     f"{name} is {getattr(self, name)!r}.", hint=f"It must be {allowed}."
                 )
+
+
+def as_captures(record: Captures | None) -> Captures | None:
+    """What captures calls, checked.
+
+    Raises:
+        SkillError: It cannot.
+    """
+    if record is not None and not isinstance(record, Captures):
+        raise SkillError(
+            f"record is {record!r}.", hint="Give a recorder: record=hetagent.Recorder(path)."
+        )
+    return record
 
 
 def as_ladder(llm: Model | Sequence[Model] | None) -> tuple[Model, ...]:

@@ -27,13 +27,13 @@ from hetagent.calibrated import Calibrated
 from hetagent.errors import BudgetError, InputError, SkillError
 from hetagent.field_stream import AsyncFieldStream, FieldStream
 from hetagent.models.base import Model, Request, as_model
-from hetagent.options import Options, as_ladder, as_policy, require_models
+from hetagent.options import Options, as_captures, as_ladder, as_policy, require_models
 from hetagent.outcome import Outcome
 from hetagent.policy import Policy
 from hetagent.progress import Progress
 from hetagent.rows import fill, listed
 from hetagent.serving import Serving, Tell
-from hetagent.sink import Recorder, Sink
+from hetagent.sink import Captures, OutcomeLog, Sink, capturing
 from hetagent.skill import Runner, Skill, current_runner
 from hetagent.steps import current_steps
 
@@ -68,6 +68,8 @@ class Orchestrator(Audited, Calibrated):
         audit: How answers that were accepted under a certificate are checked; ``None`` for not.
         log: Where each outcome is recorded: a file of JSON lines, without inputs and answers, or
             a sink of your own.
+        record: Where each call is kept with all that was asked and answered: a
+            `hetagent.Recorder`.
 
     Attributes:
         slm: The small model, or ``None``.
@@ -92,6 +94,7 @@ class Orchestrator(Audited, Calibrated):
         breaker: Breaker | None = Breaker(),  # noqa: B008 - it is frozen
         audit: Audit | None = None,
         log: Sink | str | os.PathLike[str] | None = None,
+        record: Captures | None = None,
     ) -> None:
         self.slm: Model | None = as_model(slm, "slm")
         self.llms: tuple[Model, ...] = as_ladder(llm)
@@ -101,7 +104,8 @@ class Orchestrator(Audited, Calibrated):
         self._admission = Admission()
         self._bindings = Bindings()
         self._auditing = auditing_of(audit, llms=self.llms, admission=self._admission)
-        self._recorder = None if log is None else Recorder(log)
+        self._outcome_log = None if log is None else OutcomeLog(log)
+        self._captures = as_captures(record)
 
     @property
     def llm(self) -> Model | None:
@@ -116,7 +120,7 @@ class Orchestrator(Audited, Calibrated):
     @property
     def unrecorded(self) -> int:
         """Outcomes that ``log=`` could not take, for want of room on the disk, say."""
-        return self._recorder.lost if self._recorder is not None else 0
+        return self._outcome_log.lost if self._outcome_log is not None else 0
 
     def with_options(
         self,
@@ -132,12 +136,13 @@ class Orchestrator(Audited, Calibrated):
     ) -> Orchestrator:
         """The same models under other options; those that are not given stay as they are.
 
-        What was spent counts for both, both have one log, and audits count for both unless
-        other ones are given.
+        What was spent counts for both, both have one log and one record, and audits count for both
+        unless other ones are given.
         """
         old = self._options
         other = Orchestrator(self.slm, llm=self.llms)
-        other._admission, other._recorder = self._admission, self._recorder
+        other._admission, other._captures = self._admission, self._captures
+        other._outcome_log = self._outcome_log
         other._auditing = (
             self._auditing
             if isinstance(audit, EllipsisType)
@@ -321,7 +326,7 @@ class Orchestrator(Audited, Calibrated):
         if steps is not None and steps.takes(self):
             return await steps.step(skill, request, tell)
         self._bindings.check(self._options.policy, skill, skill.model or self.slm, self.llms)
-        with telemetry.skill_span(skill.name) as span:
+        with telemetry.skill_span(skill.name) as span, capturing(self._captures):
             serving = Serving(
                 Assembly(skill, request, span.trace_id),
                 slm=skill.model or self.slm,
@@ -335,14 +340,19 @@ class Orchestrator(Audited, Calibrated):
                 outcome = await serving.outcome()
             except BudgetError as error:
                 if error.outcome is not None:
-                    span.end(self._recorded(error.outcome))
+                    span.end(self._recorded(self._captured(skill, request, error.outcome)))
                 raise
             span.end(outcome)
         if self._auditing is not None:
             self._auditing.observe(outcome, skill, request, self._options)
-        return self._recorded(outcome)
+        return self._recorded(self._captured(skill, request, outcome))
+
+    def _captured(self, skill: Skill[Any, R], request: Request, outcome: Outcome[R]) -> Outcome[R]:
+        if self._captures is not None:
+            self._captures.capture(skill, request, outcome)
+        return outcome
 
     def _recorded(self, outcome: Outcome[R]) -> Outcome[R]:
-        if self._recorder is not None:
-            self._recorder.record(outcome)
+        if self._outcome_log is not None:
+            self._outcome_log.record(outcome)
         return outcome

@@ -12,16 +12,22 @@ import logging
 import os
 import stat
 import threading
+from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from hetagent.errors import SkillError
 from hetagent.explain import changes
 from hetagent.outcome import Call, Outcome
 
-__all__ = ["JsonLines", "Recorder", "Sink", "entry"]
+if TYPE_CHECKING:
+    from hetagent.models.base import Request
+    from hetagent.skill import Skill
+
+__all__ = ["Captures", "JsonLines", "OutcomeLog", "Sink", "capturing", "current_capture", "entry"]
 
 FORMAT = 1
 
@@ -38,6 +44,28 @@ class Sink(Protocol):
         It is called where answers are waited for, so it should take no longer than writing a
         line. Whatever it raises is counted, and the call it was about goes on.
         """
+
+
+@runtime_checkable
+class Captures(Protocol):
+    """Takes what a skill was asked together with its outcome, as `hetagent.Recorder` does."""
+
+    def capture(self, skill: Skill[Any, Any], request: Request, outcome: Outcome[Any]) -> None:
+        """Keep what is wanted of it; returns at once, and raises nothing."""
+
+
+current_capture: ContextVar[Captures | None] = ContextVar("hetagent_capture", default=None)
+"""What captures the outcome in the making; it need not capture the model calls made for it."""
+
+
+@contextlib.contextmanager
+def capturing(captures: Captures | None) -> Iterator[None]:
+    """Model calls made inside belong to an outcome that is captured as a whole."""
+    token = current_capture.set(captures)
+    try:
+        yield
+    finally:
+        current_capture.reset(token)
 
 
 class JsonLines:
@@ -87,8 +115,8 @@ class JsonLines:
         return os.open(self.path, flags, 0o600)
 
 
-class Recorder:
-    """Records outcomes in a sink, and loses no call where that fails.
+class OutcomeLog:
+    """Writes outcomes to a sink, and loses no call where that fails.
 
     Args:
         sink: Where to; a path stands for ``JsonLines(path)``.

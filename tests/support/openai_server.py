@@ -118,6 +118,7 @@ class OpenAIServer:
 
     Attributes:
         handler: Answers each request for which nothing is scripted.
+        paths: Endings of the paths that there are.
         requests: Every chat request so far, in the order of arrival.
         disconnects: How many clients hung up while they waited for an answer.
         most_at_once: The largest number of requests that were being answered at the same time.
@@ -125,6 +126,7 @@ class OpenAIServer:
 
     def __init__(self) -> None:
         self.handler: Handler = lambda request: NOTHING_SCRIPTED
+        self.paths: tuple[str, ...] = ("/chat/completions",)
         self.requests: list[ReceivedRequest] = []
         self.disconnects = 0
         self.most_at_once = 0
@@ -249,7 +251,7 @@ class _Connection(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if not self.path.endswith("/chat/completions"):
+        if not self.path.endswith(self.server.owner.paths):
             self._send(Reply(status=404, error=f"There is no {self.path} here."), "")
             return
         owner = self.server.owner

@@ -1,4 +1,4 @@
-"""The command line: ``hetagent demo|run|models|doctor``; argument parsing and printing only."""
+"""The command line, ``hetagent COMMAND``: argument parsing and printing only."""
 
 from __future__ import annotations
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from hetagent.cli import curate
 from hetagent.cli.calibrate import EPILOG, calibrate
 from hetagent.cli.models import app as models_app
 from hetagent.cli.options import EscalateOption, JsonOption, LlmOption, SlmOption, ValueOption
+from hetagent.cli.records import app as records_app
+from hetagent.cli.workloads import app as workloads_app
 
 __all__ = ["app"]
 
@@ -21,6 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models_app, name="models")
+app.add_typer(workloads_app, name="workloads")
+app.add_typer(records_app, name="records")
 
 
 @app.callback(invoke_without_command=True)
@@ -90,6 +95,7 @@ def run(
 
 
 app.command(epilog=EPILOG)(calibrate)
+app.command("curate", epilog=curate.EPILOG)(curate.curate_records)
 
 
 @app.command()
@@ -104,18 +110,23 @@ def report(
     audits: Annotated[
         list[Path] | None, typer.Option("--audits", help="The state of audits, as JSON.")
     ] = None,
+    workloads: Annotated[
+        Path | None,
+        typer.Option("--workloads", help="A folder, as hetagent workloads --save writes it."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="The page; report.html unless told.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write one HTML page: what certificates promise, and what logs say came of it."""
+    """Write one HTML page: what certificates promise, what came of it, and what calls repeat."""
     from hetagent.cli.report import run_report
 
     run_report(
         certificates=certificate or [],
         logs=log or [],
         audits=audits or [],
+        workloads=workloads,
         out=out,
         as_json=as_json,
     )
@@ -180,3 +191,80 @@ def doctor(
 
     healthy = run_doctor(model, gpu_layers=gpu_layers, as_json=as_json)
     raise typer.Exit(0 if healthy else 1)
+
+
+@app.command()
+def serve(
+    *,
+    upstream: Annotated[
+        str | None, typer.Option(help="An OpenAI-compatible API, e.g. https://api.openai.com/v1.")
+    ] = None,
+    azure: Annotated[str | None, typer.Option(help="An Azure OpenAI endpoint.")] = None,
+    anthropic: Annotated[
+        str | None, typer.Option(help="Anthropic's API, https://api.anthropic.com, or one like it.")
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A local or LiteLLM model, by its name or as ALIAS=NAME; *=NAME for all."
+        ),
+    ] = None,
+    own_keys: Annotated[
+        bool,
+        typer.Option("--own-keys", help="Send this environment's API keys, not the callers'."),
+    ] = False,
+    price: Annotated[
+        str | None, typer.Option(help="US dollars for a million tokens: PROMPT,COMPLETION.")
+    ] = None,
+    trainable: Annotated[
+        Literal["trainable", "no-train", "unknown"] | None,
+        typer.Option(help="Whether the answers may train another model; default: by its licence."),
+    ] = None,
+    records: Annotated[
+        str | None, typer.Option(help="Where records go: a file, or a postgresql:// address.")
+    ] = None,
+    record: Annotated[bool, typer.Option(help="Whether calls are recorded.")] = True,
+    keys: Annotated[
+        Path | None, typer.Option(help="The gateway's own keys; without, everyone is let in.")
+    ] = None,
+    new_key: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Make a key, add it to --keys, and stop.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The same.", min=1, max=65535)] = 8765,
+    open_to_all: Annotated[
+        bool, typer.Option("--open", help="Listen beyond this machine without keys.")
+    ] = False,
+    body_mb: Annotated[float, typer.Option(help="The largest request, in MiB.", min=0.001)] = 64,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds an upstream may be silent.", min=0.001)
+    ] = 600,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve an endpoint that an agent is pointed at by its base URL, and record what it asks.
+
+    Requests and answers go through unchanged, streams as they come. What cannot be recorded is
+    counted, and costs no call.
+    """
+    from hetagent.cli.serve import make_key, run_serve
+
+    if new_key is not None:
+        make_key(keys, new_key, as_json=as_json)
+        return
+    given = (("openai", upstream), ("azure", azure), ("anthropic", anthropic))
+    run_serve(
+        http=[(api, url) for api, url in given if url],  # type: ignore[misc]
+        models=model or [],
+        own_keys=own_keys,
+        price=price,
+        trainable=trainable,
+        records=records,
+        record=record,
+        keys=keys,
+        host=host,
+        port=port,
+        open_to_all=open_to_all,
+        body_mb=body_mb,
+        timeout=timeout,
+        as_json=as_json,
+    )

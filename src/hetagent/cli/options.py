@@ -15,6 +15,7 @@ __all__ = [
     "JsonOption",
     "LlmOption",
     "SlmOption",
+    "StoreOption",
     "ValueOption",
     "model_named",
 ]
@@ -30,6 +31,14 @@ LlmOption = Annotated[
     str | None,
     typer.Option(
         "--llm", help="The LLM: catalogue name, .gguf path, or LiteLLM name like openai/gpt-5-mini."
+    ),
+]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        help="A file or postgresql:// address; default: $HETAGENT_RECORDS, else the user's own.",
+        show_default=False,
     ),
 ]
 EscalateOption = Annotated[

@@ -11,6 +11,7 @@ from pathlib import Path
 from hetagent.calibrate.audits import Audits, AuditStatus
 from hetagent.calibrate.certificate import Certificate
 from hetagent.errors import InputError
+from hetagent.learn.cluster import Workloads
 from hetagent.report.figures import Report
 from hetagent.report.page import page
 from hetagent.report.runs import read_runs
@@ -25,6 +26,7 @@ def run_report(
     audits: Sequence[Path],
     out: Path | None,
     as_json: bool,
+    workloads: Path | None = None,
 ) -> None:
     """Write the page, and say where it is or print its numbers.
 
@@ -34,15 +36,18 @@ def run_report(
         audits: Files of what `Audits.to_dict` gives.
         out: Where the page goes; ``None`` for ``report.html``, or for none where JSON is wanted.
         as_json: Whether to print the numbers as JSON.
+        workloads: A folder that `Workloads.save` wrote.
 
     Raises:
         InputError: There is nothing to report on, or a file cannot be read or written.
         CertificateError: A certificate, or the state of audits, cannot be read.
+        StoreError: The workloads cannot be read.
     """
-    if not certificates and not logs:
+    if not certificates and not logs and workloads is None:
         raise InputError(
             "There is nothing to report on.",
-            hint="Give --certificate FILE, --log FILE, or both; each several times if need be.",
+            hint="Give --certificate FILE or --log FILE, each several times if need be, or "
+            "--workloads FOLDER.",
         )
     report = Report.of(
         [Certificate.load(file) for path in certificates for file in _files(path)],
@@ -51,11 +56,13 @@ def run_report(
         made=datetime.now(UTC),
         logs=[path.name for path in logs],
     )
+    found = Workloads.load(workloads) if workloads is not None else None
     target = out or (None if as_json else Path("report.html"))
     if target is not None:
-        _write(target, page(report))
+        _write(target, page(report, workloads=found))
     if as_json:
-        sys.stdout.write(json.dumps(report.to_dict(), indent=1) + "\n")
+        more = {} if found is None else {"workloads": found.to_dict()}
+        sys.stdout.write(json.dumps({**report.to_dict(), **more}, indent=1) + "\n")
     elif target is not None:
         sys.stdout.write(f"Wrote {target}.\n")
 

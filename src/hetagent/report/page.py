@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from hetagent import __version__
 from hetagent.calibrate.certificate import Certificate, Part
@@ -14,6 +15,10 @@ from hetagent.report.figures import Report, SkillReport, llm_for_everything
 from hetagent.report.logged import runs_section
 from hetagent.report.markup import Element, Node, el, rendered
 from hetagent.report.style import STYLE
+from hetagent.report.workloads import workloads_section
+
+if TYPE_CHECKING:
+    from hetagent.learn.cluster import Workloads
 
 __all__ = ["page"]
 
@@ -21,8 +26,13 @@ __all__ = ["page"]
 _NOTHING_ELSE = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-def page(report: Report) -> str:
-    """The whole page, as HTML."""
+def page(report: Report, *, workloads: Workloads | None = None) -> str:
+    """The whole page, as HTML.
+
+    Args:
+        report: What certificates and logs say.
+        workloads: The tasks of recorded calls, which then have a section.
+    """
     head = el(
         "head",
         el("meta", charset="utf-8"),
@@ -36,8 +46,9 @@ def page(report: Report) -> str:
         el("header", el("h1", "hetagent report"), el("p", _sources(report), class_="soft")),
         el(
             "main",
-            *_overview(report),
+            *([] if workloads is not None and not report.skills else _overview(report)),
             *[_skill(number, one) for number, one in enumerate(report.skills, 1)],
+            workloads_section(workloads) if workloads is not None else None,
         ),
     )
     return f"<!DOCTYPE html>\n{rendered(el('html', head, body, lang='en'))}\n"

@@ -1,0 +1,1 @@
+"""Capture, redaction, curation and clustering of call records, measured."""

@@ -1,0 +1,26 @@
+"""Progress of commands that take a while."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+__all__ = ["told_progress"]
+
+
+@contextmanager
+def told_progress(
+    words: str, total: int | None, *, quiet: bool
+) -> Iterator[Callable[[int], None] | None]:
+    """A bar on a terminal; nothing where nobody would see it."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield None
+        return
+    from rich.progress import Progress
+
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task(words, total=total)
+        yield lambda done: bar.update(task, completed=done)

@@ -1,0 +1,76 @@
+"""One call on its way through the gateway: as it came, and as it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Any
+
+from hetagent.gateway.apis import Api
+from hetagent.gateway.headers import Headers
+from hetagent.learn.marks import Marks
+from hetagent.learn.record import Form, new_id
+
+__all__ = ["Answer", "Call"]
+
+
+async def _nothing() -> None:
+    """Close what needs no closing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call, read.
+
+    Attributes:
+        api: Whose paths, headers and errors it uses.
+        method: Of HTTP.
+        path: Within the API, such as ``"chat/completions"``.
+        query: The query string.
+        headers: For the upstream; the caller's own keys are among them, the gateway's are not.
+        body: As it came.
+        data: The body's JSON object; empty where the path takes none.
+        model: Which one is asked for; empty where none is.
+        form: Of the record; ``None`` for what is passed on without being recorded.
+        streamed: Whether the answer is asked for as a stream.
+        marks: What the caller said of it.
+        secrets: Keys that came with it, which are never recorded.
+        id: Of its record.
+        time: When it came, in UTC.
+        began: The same on `time.perf_counter`'s clock.
+    """
+
+    api: Api
+    method: str
+    path: str
+    query: bytes
+    headers: Headers
+    body: bytes
+    data: Mapping[str, Any]
+    model: str
+    form: Form | None
+    streamed: bool
+    marks: Marks
+    secrets: tuple[str, ...] = ()
+    id: str = field(default_factory=new_id)
+    time: datetime = field(default_factory=lambda: datetime.now(UTC))
+    began: float = field(default_factory=perf_counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an upstream answers.
+
+    Attributes:
+        status: HTTP status.
+        headers: For the client.
+        pieces: The body, as it comes; bytes as they are sent.
+        close: Lets go of the upstream, in mid-stream too.
+    """
+
+    status: int
+    headers: Headers
+    pieces: AsyncIterator[bytes]
+    close: Callable[[], Awaitable[None]] = _nothing

@@ -1,0 +1,171 @@
+"""What calls of a group answer: a label, a tool's call, JSON of a form, or free text."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from hetagent.learn.cluster_read import Call
+
+__all__ = ["Kind", "Output", "label_of", "observe", "overlap", "schema_of"]
+
+Kind = Literal["labels", "tools", "json", "text"]
+
+# A label is at most so long; longer answers are texts.
+_CHARACTERS, _WORDS = 60, 6
+_LABELS = 200
+# Chance that the next answer is one that was never given, beyond which labels are no closed set.
+_UNSEEN = 0.05
+# Share of a group's answers below which an answer is an error rather than a label.
+_RARE = 0.002
+_ENUM = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a group of calls answers.
+
+    Attributes:
+        kind: Its form.
+        labels: Of ``"labels"`` how often each was answered, and of ``"tools"`` each was called; the
+            most common first.
+        schema: Of ``"json"``: as it was asked for, or else as the answers are.
+        asked: Whether the schema was asked for.
+        tools: Of ``"tools"``: those offered in nearly all calls; empty where they vary.
+        valid: Share of the answers that have this form.
+        words: Median of an answer's words.
+        seen: Answers that were looked at.
+    """
+
+    kind: Kind
+    labels: Mapping[str, int] = field(default_factory=dict)
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    asked: bool = False
+    tools: tuple[str, ...] = ()
+    valid: float = 1.0
+    words: float = 0.0
+    seen: int = 0
+
+
+def observe(calls: Sequence[Call]) -> Output:
+    """Describe the answers of a group of calls."""
+    answers = [call for call in calls if call.answer is not None]
+    seen = len(answers)
+    if not seen:
+        return Output("text")
+    called = Counter(call.called for call in answers if call.called)
+    texts = [call.answer or "" for call in answers if not call.called]
+    lengths = sorted(len(text.split()) for text in texts)
+    middle = float(lengths[len(lengths) // 2]) if lengths else 0.0
+    if called.total() >= 0.5 * seen:
+        return Output("tools", dict(called.most_common()), tools=_offered(answers),
+                      valid=called.total() / seen, words=middle, seen=seen)  # fmt: skip
+    read = [value for text in texts if isinstance(value := _json(text), dict | list)]
+    if len(read) >= 0.8 * len(texts):
+        asked = _asked(answers)
+        return Output("json", schema=asked or schema_of(read), asked=bool(asked),
+                      valid=len(read) / seen, words=middle, seen=seen)  # fmt: skip
+    labels = _closed(texts)
+    if labels:
+        valid = sum(labels.values()) / seen
+        return Output("labels", labels, valid=valid, words=middle, seen=seen)
+    return Output("text", words=middle, seen=seen)
+
+
+def label_of(answer: str) -> str:
+    """An answer without quotes and a stop at its end."""
+    return re.sub(r"^[\"'`*\s]+|[\"'`*.\s]+$", "", answer)
+
+
+def overlap(one: Mapping[str, int], other: Mapping[str, int]) -> float:
+    """What two distributions share: 1 where they are the same, 0 where nothing is common."""
+    first, second = max(1, sum(one.values())), max(1, sum(other.values()))
+    return sum(min(one[key] / first, other[key] / second) for key in one.keys() & other.keys())
+
+
+def schema_of(values: Iterable[Any]) -> dict[str, Any]:
+    """A JSON Schema that all values are valid by; a string of few values becomes an enumeration."""
+    some = list(values)
+    kinds: dict[str, list[Any]] = {}
+    for value in some:
+        kinds.setdefault(_kind(value), []).append(value)
+    if "integer" in kinds and "number" in kinds:
+        kinds["number"] += kinds.pop("integer")
+    options = [_schema_of_kind(kind, found) for kind, found in sorted(kinds.items())]
+    if len(options) == 1:
+        return options[0]
+    return {"anyOf": options} if options else {"type": "string"}
+
+
+def _schema_of_kind(kind: str, values: Sequence[Any]) -> dict[str, Any]:
+    if kind == "object":
+        names = dict.fromkeys(name for value in values for name in value)
+        properties = {
+            name: schema_of([value[name] for value in values if name in value]) for name in names
+        }
+        required = [name for name in names if all(name in value for value in values)]
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": required,
+            "additionalProperties": False,
+        }
+    if kind == "array":
+        return {"type": "array", "items": schema_of([one for value in values for one in value])}
+    if kind == "string":
+        counts = Counter(values)
+        if len(values) >= 20 and len(counts) <= _ENUM and min(counts.values()) >= 3:
+            return {"type": "string", "enum": sorted(counts)}
+    return {"type": kind}
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    kinds = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array"}
+    return kinds.get(type(value), "object")
+
+
+def _json(text: str) -> Any:
+    """The JSON in an answer, also where it is fenced; the text itself where there is none."""
+    fenced = re.fullmatch(r"\s*```(?:json)?\s*(.*?)\s*```\s*", text, re.DOTALL)
+    try:
+        return json.loads(fenced[1] if fenced else text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _asked(calls: Sequence[Call]) -> dict[str, Any]:
+    """The schema that most calls asked for."""
+    (schema, count), *_ = Counter(call.schema for call in calls).most_common(1)
+    found = json.loads(schema) if count >= 0.5 * len(calls) and schema not in ("", "json") else {}
+    return found if isinstance(found, dict) else {}
+
+
+def _offered(calls: Sequence[Call]) -> tuple[str, ...]:
+    counts = Counter(name for call in calls for name in call.tools)
+    return tuple(sorted(name for name, count in counts.items() if count >= 0.9 * len(calls)))
+
+
+def _closed(texts: Sequence[str]) -> dict[str, int]:
+    """The labels, where answers are ones; else nothing.
+
+    Good's estimate (1953) of the chance that the next answer is a new one, the share of answers
+    given once, says whether there are others.
+    """
+    cleaned = [label_of(text) for text in texts]
+    counts = Counter(one for one in cleaned if one and _short(one))
+    once = sum(count == 1 for count in counts.values())
+    total = max(1, len(texts))
+    if counts.total() < 0.9 * total or once > _UNSEEN * total:
+        return {}
+    kept = {one: n for one, n in counts.most_common() if n >= max(2.0, _RARE * total)}
+    return kept if 2 <= len(kept) <= _LABELS else {}
+
+
+def _short(text: str) -> bool:
+    return len(text) <= _CHARACTERS and len(text.split()) <= _WORDS and "\n" not in text

@@ -1,0 +1,240 @@
+"""A workload from its calls: sizes and shares, drift, an example, the verdict."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, timedelta
+from typing import Any
+
+import numpy as np
+
+from hetagent.learn.chat import chat
+from hetagent.learn.cluster_actions import Output, observe
+from hetagent.learn.cluster_embed import Embed, mean_direction
+from hetagent.learn.cluster_forms import PLAIN
+from hetagent.learn.cluster_groups import Mean
+from hetagent.learn.cluster_patterns import Pattern
+from hetagent.learn.cluster_read import Call
+from hetagent.learn.cluster_slots import Slot, Template
+from hetagent.learn.record import CallRecord
+from hetagent.learn.workload import Example, Period, Verdict, Workload
+
+__all__ = ["Totals", "describe"]
+
+# Calls of each stretch of time whose inputs are looked at, and the fewest that say something.
+_PER_PERIOD, _FEWEST = 200, 20
+_WEEKS_FROM = timedelta(days=14)
+_LONGEST = 2000
+# Words of an answer up to which free text is short; fixed share of a prompt that is large.
+_SHORT_ANSWER, _MOSTLY_FIXED = 40, 0.5
+
+_NO_PATTERN = Pattern(
+    (),
+    PLAIN,
+    "form",
+    np.empty(0, np.uint64),
+    Template(("", "")),
+    (),
+    np.empty((1, 0), np.float32),
+    0.0,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Of all calls, of whatever workload.
+
+    Attributes:
+        calls: How many.
+        tokens: Of prompts and completions, where known.
+        cost_usd: US dollars, where known.
+        by_day: Calls of each day.
+    """
+
+    calls: int
+    tokens: int
+    cost_usd: float
+    by_day: Mapping[date, int]
+
+    @classmethod
+    def of(cls, records: Sequence[CallRecord]) -> Totals:
+        """Sum them up."""
+        days = Counter(one.time.astimezone(UTC).date() for one in records)
+        return cls(len(records), sum(map(_tokens, records)), sum(map(_cost, records)), days)
+
+
+def describe(
+    records: Sequence[CallRecord],
+    calls: Sequence[Call],
+    patterns: Sequence[Pattern],
+    *,
+    totals: Totals,
+    embed: Embed,
+) -> Workload:
+    """Describe a workload that has no name yet.
+
+    Args:
+        records: Its calls.
+        calls: The same, as clustering reads them.
+        patterns: What they look like, the most common first; there may be none.
+        totals: Of all calls.
+        embed: Texts to vectors.
+    """
+    main = patterns[0] if patterns else _NO_PATTERN
+    output = observe(calls)
+    tokens, cost = sum(map(_tokens, records)), sum(map(_cost, records))
+    return Workload(
+        name="",
+        size=len(records),
+        share=len(records) / max(1, totals.calls),
+        tokens=tokens,
+        token_share=tokens / max(1, totals.tokens),
+        cost_usd=cost,
+        cost_share=cost / totals.cost_usd if totals.cost_usd else 0.0,
+        instructions=main.template.instructions(main.slots) if len(main.fixed) else "",
+        wordings=sum(len(one.fixed) > 0 for one in patterns),
+        inputs=main.slots or _whole(calls),
+        output=output,
+        tools=_tools(records, output),
+        example=_example(calls, main),
+        drift=_drift(records, calls, patterns, totals, embed),
+        verdict=_verdict(calls, output, main),
+    )
+
+
+def _tokens(record: CallRecord) -> int:
+    return (record.usage.prompt or 0) + (record.usage.completion or 0)
+
+
+def _cost(record: CallRecord) -> float:
+    return record.cost_usd or 0.0
+
+
+def _whole(calls: Sequence[Call]) -> tuple[Slot, ...]:
+    """Without a template the input is what the user said."""
+    said = [call.said for call in calls[:400]]
+    examples = tuple(one[:200] for one in dict.fromkeys(said) if one)[:3]
+    return (Slot("message", "str", examples, (), len(set(said)) / max(1, len(said))),)
+
+
+def _tools(records: Sequence[CallRecord], output: Output) -> tuple[Mapping[str, Any], ...]:
+    """The tools that nearly all its calls are offered, as the last of them described them."""
+    wanted = set(output.tools)
+    if not wanted:
+        return ()
+    for record in reversed(records):
+        offered = chat(record).tools
+        if wanted <= {one.name for one in offered}:
+            return tuple(
+                {
+                    "name": one.name,
+                    "description": one.description,
+                    "parameters": dict(one.parameters),
+                }
+                for one in offered
+                if one.name in wanted
+            )
+    return ()
+
+
+def _example(calls: Sequence[Call], main: Pattern) -> Example | None:
+    for call in calls:
+        if call.answer is None:
+            continue
+        values = main.template.values(call.text) if len(main.fixed) else [call.said]
+        names = [one.name for one in main.slots] if len(main.fixed) else ["message"]
+        if values is None or len(values) != len(names):
+            continue
+        answer = f"{call.called}({call.arguments})" if call.called else call.answer
+        inputs = {name: value[:_LONGEST] for name, value in zip(names, values, strict=True)}
+        return Example(inputs, answer[:_LONGEST])
+    return None
+
+
+def _drift(
+    records: Sequence[CallRecord],
+    calls: Sequence[Call],
+    patterns: Sequence[Pattern],
+    totals: Totals,
+    embed: Embed,
+) -> tuple[Period, ...]:
+    """Sizes by week or day, and how far each one's inputs are from the first one's."""
+    days = [one.time.astimezone(UTC).date() for one in records]
+    weekly = max(totals.by_day) - min(totals.by_day) >= _WEEKS_FROM
+    rows: dict[date, list[int]] = {}
+    for row, day in enumerate(days):
+        rows.setdefault(_start(day, weekly), []).append(row)
+    everything: Counter[date] = Counter()
+    for day, count in totals.by_day.items():
+        everything[_start(day, weekly)] += count
+    first: Mean | None = None
+    found = []
+    for start in sorted(rows):
+        some = rows[start][:: max(1, len(rows[start]) // _PER_PERIOD)][:_PER_PERIOD]
+        distance = None
+        if len(some) >= _FEWEST:
+            texts = [_varying(calls[row], patterns) for row in some]
+            here = Mean(mean_direction(embed(texts)), len(texts))
+            first = first or here
+            distance = round(max(0.0, 1 - first.near(here)), 4) if first is not here else 0.0
+        count = len(rows[start])
+        found.append(Period(start.isoformat(), count, count / everything[start], distance))
+    return tuple(found)
+
+
+def _start(day: date, weekly: bool) -> date:
+    return day - timedelta(days=day.weekday()) if weekly else day
+
+
+def _varying(call: Call, patterns: Sequence[Pattern]) -> str:
+    """What is in the slots of whichever template the call has."""
+    for pattern in patterns:
+        if len(pattern.fixed) and (values := pattern.template.values(call.text)):
+            return " ".join(values)
+    return call.said
+
+
+def _verdict(calls: Sequence[Call], output: Output, main: Pattern) -> Verdict:
+    good: list[str] = []
+    bad: list[str] = []
+    (good if output.kind != "text" else bad).append(_answers_in_words(output))
+    short = output.words <= _SHORT_ANSWER
+    if output.kind == "text":
+        size = f"Half of its answers have at most {output.words:.0f} words."
+        (good if short else bad).append(size)
+    fixed = _fixed_share(calls, main)
+    words = f"{fixed:.0%} of its prompts' words are the same in every call."
+    (good if fixed >= _MOSTLY_FIXED else bad).append(words)
+    if len(main.fixed) == 0:
+        bad.append("Its prompts share no fixed text.")
+    turns = sum(call.turns > 0 for call in calls) / max(1, len(calls))
+    if turns >= 0.5 and output.kind == "text":
+        bad.append(f"{turns:.0%} of its calls go on with a conversation.")
+    narrow = output.kind != "text" or (short and fixed >= _MOSTLY_FIXED and turns < 0.5)
+    return Verdict(narrow, tuple(good + bad if narrow else bad + good))
+
+
+def _answers_in_words(output: Output) -> str:
+    share = "All" if output.valid == 1 else f"{output.valid:.1%}"
+    match output.kind:
+        case "labels":
+            return f"{share} of its answers are one of {len(output.labels)} labels."
+        case "tools" if output.tools:
+            count = len(output.tools)
+            tools = "one tool" if count == 1 else f"one of the same {count} tools"
+            return f"{share} of its answers are calls of {tools}."
+        case "tools":
+            return f"{share} of its answers are calls of one of the tools offered, which vary."
+        case "json":
+            form = "the JSON that was asked for" if output.asked else "JSON of one form"
+            return f"{share} of its answers are {form}."
+        case "text":
+            return "Its answers are free text."
+
+
+def _fixed_share(calls: Sequence[Call], main: Pattern) -> float:
+    lengths = sorted(len(re.findall(r"\w+", call.text)) for call in calls[:400])
+    return min(1.0, main.template.words / max(1, lengths[len(lengths) // 2])) if lengths else 0.0

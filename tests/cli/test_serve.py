@@ -1,0 +1,147 @@
+"""`hetagent serve` in a process of its own: it serves, stops when told, and says what it did."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from hetagent.cli.app import app
+from hetagent.errors import InputError
+from hetagent.gateway import Keys
+from hetagent.learn.store_reader import Reader
+from tests.support.stream_server import Piecewise, StreamServer
+
+ASKED = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@contextmanager
+def serve(*options: str, environment: dict[str, str] | None = None):
+    """The process, and the first line it says."""
+    recording = [] if "--records" in options else ["--no-record"]
+    command = [sys.executable, "-m", "hetagent", "serve", "--json", *recording, *options]
+    path = os.pathsep.join(sys.path)
+    process = subprocess.Popen(
+        [*command, "--port", str(free_port())],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path, **(environment or {})},
+    )
+    try:
+        yield process, json.loads(process.stdout.readline())
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ask(base: str, body: dict = ASKED, **options) -> httpx.Response:
+    with httpx.Client(timeout=120, verify=False) as client:
+        return client.post(f"{base}/chat/completions", json=body, **options)
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_it_finishes_what_is_under_way_and_says_what_it_did(sign):
+    with StreamServer() as upstream:
+        upstream.reply = lambda got: Piecewise([b'{"choices": []}'])
+        with serve("--upstream", f"{upstream.url}/v1") as (process, said):
+            assert said["records"]["on"] is False
+            assert ask(said["base_url"]).json() == {"choices": []}
+            process.send_signal(sign)
+            last, _ = process.communicate(timeout=120)
+            assert process.returncode == 0
+    assert json.loads(last)["calls"] == 1
+
+
+def test_with_keys_and_its_own_key_for_the_provider(tmp_path):
+    file = tmp_path / "keys"
+    result = CliRunner().invoke(app, ["serve", "--keys", str(file), "--new-key", "me", "--json"])
+    key = json.loads(result.stdout)["key"]
+    assert Keys.read(file).name_of(key) == "me"
+    with StreamServer() as upstream:
+        options = ["--upstream", upstream.url, "--keys", str(file), "--own-keys"]
+        with serve(*options, environment={"OPENAI_API_KEY": "sk-mine"}) as (_, said):
+            assert ask(said["base_url"]).status_code == 401
+            answer = ask(said["base_url"], headers={"Authorization": f"Bearer {key}"})
+            assert answer.status_code == 200
+        assert upstream.requests[-1].headers["authorization"] == "Bearer sk-mine"
+
+
+def test_calls_are_in_the_store_redacted_before_it_says_good_bye(tmp_path, monkeypatch):
+    database = tmp_path / "records.db"
+    monkeypatch.setenv("HETAGENT_KEYS", str(tmp_path / "keys"))
+    asked = {"model": "m", "messages": [{"role": "user", "content": "Mail ann.lee@example.org!"}]}
+    with StreamServer() as upstream:
+        upstream.reply = lambda got: Piecewise([b'{"choices": [{"message": {"content": "ok"}}]}'])
+        with serve("--upstream", upstream.url, "--records", str(database)) as (process, said):
+            assert said["place"] == str(database)
+            for _ in range(5):
+                ask(said["base_url"], asked, headers={"x-hetagent-workload": "mail"})
+            process.send_signal(signal.SIGTERM)
+            last, _ = process.communicate(timeout=120)
+        assert upstream.requests[-1].json == asked  # redaction is of the record alone
+    assert json.loads(last)["records"]["written"] == 5
+    with Reader(database) as reader:
+        found = list(reader.records())
+    assert [record.workload for record in found] == ["mail"] * 5
+    assert all(record.response["choices"][0]["message"]["content"] == "ok" for record in found)
+    assert "ann.lee" not in "".join(record.to_json() for record in found)
+    assert all(record.redacted for record in found)
+
+
+def test_a_local_model_under_another_name_beside_a_server(tiny_path, scratch_cache):
+    with StreamServer() as upstream:
+        options = ["--model", f"m={tiny_path}", "--upstream", upstream.url]
+        with serve(*options) as (_, said):
+            found = ask(said["base_url"], {**ASKED, "max_tokens": 3}).json()
+            assert (found["model"], found["usage"]["completion_tokens"]) == ("m", 3)
+            assert ask(said["base_url"], {**ASKED, "model": "other"}).json() == {}
+        assert [got.json["model"] for got in upstream.requests] == ["other"]
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ([], "nothing to pass calls on to"),
+        (["--upstream", "http://x", "--host", "0.0.0.0"], "Everyone who reaches"),
+        (["--upstream", "http://x", "--price", "cheap"], "is no price"),
+        (["--upstream", "nowhere"], "is no address"),
+        (["--new-key", "me"], "no file"),
+        (["--upstream", "http://x", "--keys", "missing"], "cannot be read"),
+        (["--azure", "http://x", "--own-keys"], "AZURE_OPENAI_API_KEY is not set"),
+    ],
+)
+def test_options_that_cannot_be_used_are_told(options, what, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("AZURE_OPENAI_API_KEY", raising=False)
+    with pytest.raises(InputError, match=what):
+        CliRunner().invoke(app, ["serve", "--no-record", *options], catch_exceptions=False)
+
+
+def test_a_port_that_is_taken_is_told(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        command = ["serve", "--no-record", "--upstream", "http://x", "--port", port]
+        result = subprocess.run(
+            [sys.executable, "-m", "hetagent", *command],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            check=False,
+        )
+    assert result.returncode == 2
+    assert "Serving" not in result.stderr
+    assert f"Port {port} of 127.0.0.1 cannot be listened on" in result.stderr

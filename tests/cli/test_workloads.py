@@ -1,0 +1,135 @@
+"""`hetagent workloads`: lists, shows, keeps and exports what records repeat."""
+
+import json
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from hetagent.cli.app import app
+from hetagent.errors import InputError
+from hetagent.learn.cluster import Workloads
+from hetagent.learn.cluster_names import by_model
+from hetagent.models.scripted import Answer, Scripted
+from hetagent.report.markup import rendered
+from hetagent.report.workloads import workloads_section
+from tests.support import workload_calls as calls
+
+pytest.importorskip("wordllama")
+pytest.importorskip("sklearn")
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("records") / "calls.jsonl"
+    some = calls.shop(40) + calls.shop(40, seed=3, day=20) + calls.orders(50) + calls.talk(30)
+    path.write_text("\n".join(one.to_json() for one in some) + "\n\n", encoding="utf-8")
+    return path
+
+
+def run(*words: str | Path) -> str:
+    result = CliRunner().invoke(app, ["workloads", *map(str, words)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_the_list_names_each_workload_and_what_is_of_none(records):
+    text = run("--records", records)
+    assert "3 labels" in text
+    assert "JSON" in text
+    assert "30 of 160 calls (18.8%) are of none." in text
+
+
+def test_json_has_the_same(records, tmp_path):
+    data = json.loads(run("--records", records, "--save", tmp_path / "kept", "--json"))
+    assert [one["size"] for one in data["workloads"]] == [80, 50]
+    assert data["unassigned"] == 30
+    assert json.loads(run("--saved", tmp_path / "kept", "--json")) == data
+    name = data["workloads"][1]["name"]
+    shown = json.loads(run("show", name, "--saved", tmp_path / "kept", "--json"))
+    assert shown == data["workloads"][1]
+
+
+def test_one_is_shown_with_its_reasons_inputs_and_example(records, tmp_path):
+    data = json.loads(run("--records", records, "--save", tmp_path / "kept", "--json"))
+    text = run("show", data["workloads"][0]["name"], "--saved", tmp_path / "kept")
+    assert "narrow and repetitive" in text
+    assert "household goods" in text
+    assert "mail: str" in text
+    assert "2026-09-21" in text
+
+
+def test_a_file_is_exported_that_imports(records, tmp_path, monkeypatch):
+    data = json.loads(run("--records", records, "--save", tmp_path / "kept", "--json"))
+    name = data["workloads"][0]["name"]
+    target = tmp_path / "exported_by_command.py"
+    assert "Wrote" in run("export", name, "--saved", tmp_path / "kept", "--out", target)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "exported_by_command", raising=False)
+    module = __import__("exported_by_command")
+    function = getattr(module, name.replace("-", "_"))
+    assert function.parameters == ("mail",)
+    assert run("export", name, "--saved", tmp_path / "kept", "--out", "-") == target.read_text()
+
+
+@pytest.mark.parametrize("words", [[], ["--records", "x", "--saved", "y"]])
+def test_records_or_saved_workloads_are_needed_and_not_both(words):
+    with pytest.raises(InputError, match="--saved"):
+        run(*words)
+
+
+def test_a_line_that_is_no_record_is_named(tmp_path):
+    path = tmp_path / "calls.jsonl"
+    path.write_text(calls.shop(1)[0].to_json() + "\n{}\n")
+    with pytest.raises(InputError, match=r"calls\.jsonl, line 2"):
+        run("--records", path)
+    path.write_text("no json\n")
+    with pytest.raises(InputError, match="line 1 is not JSON"):
+        run("--records", path)
+    with pytest.raises(InputError, match="cannot be read"):
+        run("--records", tmp_path / "nothing.jsonl")
+
+
+def test_a_model_names_workloads_on_request():
+    model = Scripted(Answer("sort mail"))
+    (one,) = Workloads.fit(calls.shop(30), namer=by_model(model))
+    assert one.name == "sort-mail"
+    assert "household goods" in model.requests[0].messages[-1].content
+    first, second = Workloads.fit(calls.shop(30) + calls.orders(30), namer=by_model(model))
+    assert {first.name, second.name} == {"sort-mail", "sort-mail-2"}
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append(tag)
+
+
+def test_the_reports_section_has_pictures_and_escapes_what_calls_say(records):
+    evil = [
+        {"role": "user", "content": f"<script>alert({number})</script>"} for number in range(30)
+    ]
+    hostile = [calls.record([*calls.said(*calls.SHOP[0]), one], "refund") for one in evil]
+    some = calls.shop(40) + calls.shop(40, seed=3, day=20) + calls.orders(50) + hostile
+    found = Workloads.fit(some)
+    html = rendered(workloads_section(found))
+    tags = Tags()
+    tags.feed(html)
+    assert tags.seen.count("svg") > 3
+    assert "script" not in tags.seen
+    assert "How far inputs have moved" in html
+    assert all(one.name in html for one in found)
+
+
+def test_the_page_has_the_section_too(records, tmp_path):
+    run("--records", records, "--save", tmp_path / "kept")
+    words = ["report", "--workloads", str(tmp_path / "kept"), "--out", str(tmp_path / "page.html")]
+    result = CliRunner().invoke(app, [*words, "--json"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["workloads"]["total"] == 160
+    assert "How calls divide" in (tmp_path / "page.html").read_text(encoding="utf-8")

@@ -1,0 +1,196 @@
+"""A local model behind OpenAI's chat completions; the tiny one talks nonsense, but in form."""
+
+import json
+
+import pytest
+from jsonschema import validate
+from openai import BadRequestError, NotFoundError, OpenAI
+
+from hetagent.gateway.apis import Refusal
+from hetagent.gateway.local import LocalUpstream, _cut
+from hetagent.gateway.local_request import read_request
+from tests.support.gateways import served
+
+MESSAGES = [
+    {"role": "developer", "content": "Be brief."},
+    {"role": "user", "content": [{"type": "text", "text": "Weather in Paris?"}]},
+]
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "city": {"type": "string", "maxLength": 5},
+        "sure": {"type": "boolean"},
+        "kind": {"enum": ["now", "later"]},
+    },
+    "required": ["city"],
+}
+
+
+def tool(name: str) -> dict:
+    parameters = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 4}}}
+    return {"type": "function", "function": {"name": name, "parameters": parameters}}
+
+
+@pytest.fixture(scope="module")
+def gateway(tiny):
+    with served(LocalUpstream(tiny, models=["local", "gpt-*"])) as found:
+        yield found
+
+
+@pytest.fixture
+def client(gateway):
+    with OpenAI(base_url=f"{gateway.url}/v1", api_key="none", max_retries=0) as found:
+        yield found
+
+
+def ask(client, **options):
+    return client.chat.completions.create(model="local", messages=MESSAGES, **options)
+
+
+def test_words_are_the_same_whole_and_as_a_stream(gateway, client):
+    raw = client.chat.completions.with_raw_response.create(
+        model="local", messages=MESSAGES, max_tokens=12, logprobs=True
+    )
+    whole = raw.parse()
+    choice = whole.choices[0]
+    assert (choice.finish_reason, whole.usage.completion_tokens) == ("length", 12)
+    assert len(choice.logprobs.content) == 12
+    assert all(token.logprob <= 0 for token in choice.logprobs.content)
+    chunks = list(ask(client, max_tokens=12, stream=True, stream_options={"include_usage": True}))
+    assert "".join(c.choices[0].delta.content or "" for c in chunks[:-1]) == choice.message.content
+    assert chunks[-2].choices[0].finish_reason == "length"
+    assert chunks[-1].usage.total_tokens == whole.usage.total_tokens
+    record = gateway.record_of(raw.http_response)
+    assert (record.model, record.cost_usd, record.trainable) == ("local", 0.0, "unknown")
+    assert record.response["choices"][0]["message"]["content"] == choice.message.content
+
+
+def test_a_schema_is_kept(client):
+    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA}}
+    found = ask(client, response_format=wanted)
+    value = json.loads(found.choices[0].message.content)
+    validate(value, SCHEMA)
+    assert value.keys() == {"city", "sure", "kind"}
+
+
+def test_an_answer_that_is_cut_off_says_so(client):
+    found = ask(client, response_format={"type": "json_object"}, max_tokens=3)
+    assert found.choices[0].finish_reason == "length"
+    assert found.choices[0].message.content.startswith("{")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_tool_that_has_to_be_called_is_called_with_valid_arguments(client, stream):
+    options = {"tools": [tool("weather"), tool("time")], "tool_choice": "required"}
+    if stream:
+        deltas = [c.choices[0].delta.tool_calls for c in ask(client, stream=True, **options)]
+        calls = [one[0].function for one in deltas if one]
+        name, written = calls[0].name, "".join(call.arguments for call in calls)
+    else:
+        found = ask(client, **options)
+        assert found.choices[0].finish_reason == "tool_calls"
+        assert found.choices[0].message.content is None
+        function = found.choices[0].message.tool_calls[0].function
+        name, written = function.name, function.arguments
+    assert name in ("weather", "time")
+    assert len(json.loads(written)["city"]) <= 4
+
+
+def test_a_named_tool_is_the_one(client):
+    named = {"type": "function", "function": {"name": "time"}}
+    found = ask(client, tools=[tool("weather"), tool("time")], tool_choice=named)
+    assert found.choices[0].message.tool_calls[0].function.name == "time"
+
+
+def test_a_tool_that_may_be_called_is_chosen_or_words_are(client):
+    found = ask(client, tools=[tool("weather")], max_tokens=40)
+    message = found.choices[0].message
+    assert bool(message.tool_calls) != bool(message.content)
+
+
+def test_the_text_ends_before_a_stop(client):
+    text = ask(client, max_tokens=12).choices[0].message.content
+    stop = text[len(text) // 2 :][:3]
+    found = ask(client, max_tokens=12, stop=[stop])
+    assert found.choices[0].message.content == text[: text.index(stop)]
+    assert found.choices[0].finish_reason == "stop"
+    chunks = ask(client, max_tokens=12, stop=stop, stream=True)
+    assert "".join(c.choices[0].delta.content or "" for c in chunks) == text[: text.index(stop)]
+
+
+@pytest.mark.parametrize(
+    ("text", "stop", "expected"),
+    [
+        ("abc", ["b"], (True, 1)),
+        ("ab", ["bc"], (False, 1)),
+        ("ab", ["x"], (False, 2)),
+        ("xaab", ["aabc", "bd"], (False, 1)),
+        ("", ["x"], (False, 0)),
+        ("ab", [], (False, 2)),
+    ],
+)
+def test_what_may_begin_a_stop_is_held_back(text, stop, expected):
+    assert _cut(text, stop) == expected
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n": 2},
+        {"modalities": ["audio"]},
+        {"functions": [{"name": "f"}]},
+        {"max_tokens": 0},
+        {"stop": [7]},
+        {"tools": "weather"},
+        {"tools": [{"type": "function"}]},
+        {"tools": [tool("a"), tool("a")]},
+        {"tool_choice": "required"},
+        {"tools": [tool("a")], "tool_choice": {"function": {"name": "b"}}},
+        {"response_format": {"type": "xml"}},
+        {"response_format": {"type": "json_schema"}},
+        {"response_format": {"type": "json_object", "schema": {"type": "object"} | {"a": 1}}},
+        {"response_format": {"type": "json_object", "schema": {"$ref": "#/$defs/none"}}},
+        {"response_format": {"type": "json_object", "schema": {"type": "nothing"}}},
+        {"messages": []},
+        {"messages": [7]},
+        {"messages": [{"role": "martian", "content": "x"}]},
+        {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+        {"messages": [{"role": "assistant", "tool_calls": [7]}]},
+    ],
+)
+def test_what_a_local_model_does_not_do_is_refused(options):
+    if options.get("response_format", {}).get("schema", {}).get("a"):
+        options["response_format"]["schema"]["additionalProperties"] = True
+    with pytest.raises(Refusal) as caught:
+        read_request({"messages": MESSAGES, **options})
+    assert caught.value.status == 400
+
+
+def test_refusals_reach_the_client(client, gateway):
+    with pytest.raises(BadRequestError, match="n has to be 1"):
+        ask(client, n=2)
+    long = [{"role": "user", "content": "word " * 3000}]
+    with pytest.raises(BadRequestError, match="room for"):
+        client.chat.completions.create(model="local", messages=long, stream=True)
+    with pytest.raises(NotFoundError, match="no embeddings"):
+        client.embeddings.create(model="local", input="x")
+    answer = gateway.post("/v1/messages", {"model": "local", "max_tokens": 1, "messages": []})
+    assert (answer.status_code, answer.json()["type"]) == (404, "error")
+
+
+def test_what_tools_said_and_what_was_called_is_told_to_the_model():
+    call = {"id": "c1", "function": {"name": "weather", "arguments": '{"city": "Paris"}'}}
+    messages = [
+        *MESSAGES,
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "sunny"},
+        {"role": "user", "content": "And tomorrow?"},
+    ]
+    request = read_request({"messages": messages, "tools": [tool("weather")]})
+    assert [message.role for message in request.messages] == [
+        "system", "user", "assistant", "user",
+    ]  # fmt: skip
+    system, _, called, last = [message.content for message in request.messages]
+    assert system.startswith("Be brief.\n\nYou can call these tools:\n- weather:")
+    assert called == 'Called weather with {"city": "Paris"}'
+    assert last == "Result of c1:\nsunny\n\nAnd tomorrow?"
