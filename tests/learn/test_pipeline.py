@@ -1,6 +1,10 @@
 """Records are redacted and written by one thread, and what is lost is counted."""
 
+import asyncio
+import multiprocessing
+import os
 import threading
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -93,3 +97,91 @@ def test_closing_writes_what_waits():
     assert len(store.kept) == 500
     late = pipeline.submit(record())
     assert "ended" in str(late.exception(5))
+
+
+def test_what_is_handed_over_is_written_lost_or_waiting():
+    store = Memory()
+    store.go.clear()
+    with Pipeline(store, redact=same) as pipeline:
+        pipeline.submit(record())
+        until = time.monotonic() + 5
+        while pipeline._queue and time.monotonic() < until:  # until it is in the thread's hand
+            time.sleep(0.001)
+        pipeline.submit(record())
+        assert pipeline.kept.waiting == 2
+        store.go.set()
+    assert (pipeline.kept.written, pipeline.kept.waiting) == (2, 0)
+
+
+def test_who_gives_up_waiting_for_a_record_does_not_end_recording():
+    store = Memory()
+    store.go.clear()
+
+    async def impatient() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.wrap_future(pipeline.submit(record())), 0.01)
+
+    with Pipeline(store, redact=same) as pipeline:
+        asyncio.run(impatient())
+        store.go.set()
+        pipeline.submit(record()).result(5)
+    assert len(store.kept) == 2
+
+
+def test_no_record_is_forgotten_by_a_pipeline_that_is_closed_meanwhile():
+    for _ in range(50):
+        pipeline = Pipeline(Memory(), redact=same)
+        started, futures = threading.Event(), []
+
+        def hand_over(pipeline=pipeline, started=started, futures=futures):
+            for _ in range(50):
+                futures.append(pipeline.submit(record()))
+                started.set()
+
+        thread = threading.Thread(target=hand_over)
+        thread.start()
+        started.wait(5)
+        pipeline.close()
+        thread.join()
+        for one in futures:
+            one.exception(5)
+        assert pipeline.kept.written + pipeline.kept.lost == 50
+
+
+class Lines:
+    """Writes what it is given into a file, a line for each."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def append(self, records):
+        with open(self.path, "a") as file:
+            file.writelines(
+                f"{os.getpid()} {one.request['messages'][0]['content']}\n" for one in records
+            )
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of forking with threads
+def test_a_forked_process_records_by_a_thread_of_its_own(tmp_path):
+    path = tmp_path / "lines"
+    slow = threading.Event()
+
+    def redact(one):
+        slow.set()
+        time.sleep(0.02)
+        return one
+
+    pipeline = Pipeline(Lines(path), redact=redact)
+    for _ in range(20):
+        pipeline.submit(record("parent"))
+    slow.wait(5)
+    child = multiprocessing.get_context("fork").Process(
+        target=lambda: [pipeline.submit(record("child")) for _ in range(5)]
+    )
+    child.start()
+    child.join(10)
+    assert child.exitcode == 0
+    pipeline.close()
+    lines = path.read_text().split("\n")
+    assert lines.count(f"{os.getpid()} parent") == 20
+    assert lines.count(f"{child.pid} child") == 5
