@@ -39,6 +39,12 @@ def pytest_runtest_setup() -> None:
 
 
 @pytest.fixture(scope="session")
+def mypy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shared, for mypy takes long to read hetagent and what it stands on for the first time."""
+    return tmp_path_factory.mktemp("mypy")
+
+
+@pytest.fixture(scope="session")
 def smol_path() -> Path:
     """The weights of SmolLM2, from the user's cache folder or fetched into it."""
     return resolve(SMOL, progress=False)

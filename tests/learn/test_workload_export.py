@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import subprocess
 import sys
 from itertools import chain
 from pathlib import Path
@@ -21,6 +20,7 @@ from hetagent.learn.cluster_slots import Slot, slug
 from hetagent.learn.workload import Verdict, Workload
 from hetagent.learn.workload_export import export
 from tests.support import workload_calls as calls
+from tests.support.type_check import type_check
 
 pytest.importorskip("wordllama")
 pytest.importorskip("sklearn")
@@ -115,13 +115,9 @@ def test_free_text_is_a_string(files):
     assert run(skill, "Thank you!", review="lovely") == "Thank you!"
 
 
-def test_all_of_them_type_check_strictly(files):
-    result = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--follow-imports=silent",
-         "--ignore-missing-imports", f"--cache-dir={files['labels'].parent / 'cache'}",
-         *map(str, files.values())],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+def test_all_of_them_type_check_strictly(files, mypy_cache):
+    pytest.importorskip("mypy")
+    result = type_check(*files.values(), cache=mypy_cache)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
@@ -143,6 +139,52 @@ def test_any_words_make_a_file_that_compiles(words, labels):
     compile(source, "exported.py", "exec")
 
 
+@settings(max_examples=40)
+@given(st.lists(st.text(min_size=1, max_size=4), min_size=2, max_size=5, unique=True))
+def test_labels_are_the_same_when_they_are_imported(labels):
+    labels = [one for one in labels if one.isprintable()] or ["😀", "naïve"]
+    source = export(workload(output=Output("labels", dict.fromkeys([*labels, "🏖️"], 5))))
+    assert set(imported(source).a_task.output.labels) == {*labels, "🏖️"}
+
+
+NAMES = st.sampled_from(["class", "match", "tools", "skill", "Literal", "BaseModel", "a_task", "x",
+                         "get-it", "get_it", "None", "none", "object", "X", "9"])  # fmt: skip
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.tuples(NAMES, st.lists(NAMES, max_size=3, unique=True)), min_size=1, max_size=4,
+             unique_by=lambda one: one[0])
+)  # fmt: skip
+def test_tools_of_any_name_import(given_tools):
+    offered = tuple(
+        {
+            "name": name,
+            "description": "",
+            "parameters": {
+                "type": "object",
+                "properties": {
+                    key: {"type": "object", "properties": {"a": {"enum": ["b"]}}}
+                    for key in parameters
+                },
+                "required": parameters[:1],
+            },
+        }
+        for name, parameters in given_tools
+    )
+    output = Output("tools", tools=tuple(one["name"] for one in offered))
+    module = imported(export(workload(output=output, tools=offered)))
+    (skill,) = [one for one in vars(module).values() if isinstance(one, Skill)]
+    assert len(skill.output.schema["anyOf"]) == len(offered) + 1  # and none
+
+
+def imported(source: str) -> ModuleType:
+    module = ModuleType("exported_any")
+    sys.modules["exported_any"] = module
+    exec(compile(source, "exported.py", "exec"), module.__dict__)
+    return module
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.floats(-9, 9) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
@@ -162,11 +204,7 @@ def test_a_schema_of_values_allows_each_of_them(values):
 def test_any_answers_make_a_model_that_imports(values):
     output = Output("json", schema=schema_of(values))
     source = export(workload(output=output, instructions="Copy."))
-    names: dict[str, Any] = {"__name__": "exported_any"}
-    sys.modules["exported_any"] = ModuleType("exported_any")
-    sys.modules["exported_any"].__dict__.update(names)
-    exec(compile(source, "exported.py", "exec"), sys.modules["exported_any"].__dict__)
-    assert isinstance(sys.modules["exported_any"].a_task, Skill)
+    assert isinstance(imported(source).a_task, Skill)
 
 
 def test_references_and_unions_of_an_asked_schema_become_types():
@@ -188,9 +226,7 @@ def test_references_and_unions_of_an_asked_schema_become_types():
         },
     }
     source = export(workload(output=Output("json", schema=schema)))
-    module = ModuleType("exported_refs")
-    sys.modules["exported_refs"] = module
-    exec(compile(source, "exported.py", "exec"), module.__dict__)
+    module = imported(source)
     value = {"status": "open", "tree": {"children": [{"children": []}]}, "model_kind": None,
              "class": [1.5]}  # fmt: skip
     assert module.a_task.output.to_json(run(module.a_task, value, text="x")) == value

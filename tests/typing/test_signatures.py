@@ -6,36 +6,26 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.type_check import type_check
+
+pytest.importorskip("mypy")
+
 PINS = Path(__file__).parent / "signatures.py"
 
 
-def mypy(file: Path, cache: Path) -> subprocess.CompletedProcess[str]:
-    pytest.importorskip("mypy")
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={cache}"]
-    # A skill's body is only a docstring: the model is the body.
-    command += ["--disable-error-code=empty-body"]
-    command += ["--follow-imports=silent", "--ignore-missing-imports", str(file)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("mypy")
-
-
-def test_mypy_accepts_the_pins(cache: Path):
-    result = mypy(PINS, cache)
+def test_mypy_accepts_the_pins(mypy_cache: Path):
+    result = type_check(PINS, cache=mypy_cache)
     assert result.returncode == 0, result.stdout
 
 
-def test_mypy_would_find_a_wrong_pin(cache: Path, tmp_path: Path):
+def test_mypy_would_find_a_wrong_pin(mypy_cache: Path, tmp_path: Path):
     text = PINS.read_text()
     wrong = text.replace('assert_type(booking("x"), Booking)', 'assert_type(booking("x"), str)')
     wrong = wrong.replace("agent.run(intent)  # type: ignore[call-arg]", "agent.run(intent)")
     assert wrong != text
     file = tmp_path / "wrong.py"
     file.write_text(wrong)
-    result = mypy(file, cache)
+    result = type_check(file, cache=mypy_cache)
     assert result.stdout.count("error:") == 2, result.stdout
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from keyword import iskeyword
 from typing import Any
 
 from hetagent.learn.cluster_slots import Slot, slug
 from hetagent.learn.workload import Workload
-from hetagent.learn.workload_types import Types, class_name, literal
+from hetagent.learn.workload_types import RESERVED, Types, class_name, literal, unused
 
 __all__ = ["export"]
 
-_IMPORTED = ("skill", "tools", "annotations")
 _WIDTH = 100
 _ALIAS = "Answer"
 
@@ -24,13 +24,13 @@ def export(workload: Workload) -> str:
     """
     types = Types()
     name = slug(workload.name)
-    name = f"{name}_task" if name in _IMPORTED or name in workload.output.tools else name
+    name = f"{name}_task" if name in RESERVED.union(workload.output.tools) else name
     inputs = _inputs(workload.inputs, types)
     functions: list[str] = []
     aliases: list[str] = []
     decorator = "@skill"
     if workload.output.kind == "tools" and workload.tools:
-        functions, offered = _functions(workload.tools, types)
+        functions, offered = _functions(workload.tools, types, taken={name})
         decorator, kind = f"@skill(output=tools({', '.join(offered)}))", "None"
     else:
         kind = _output(workload, types)
@@ -102,22 +102,26 @@ _ANY_CALL: Mapping[str, Any] = {
 }
 
 
-def _functions(tools: Sequence[Mapping[str, Any]], types: Types) -> tuple[list[str], list[str]]:
+def _functions(
+    tools: Sequence[Mapping[str, Any]], types: Types, *, taken: set[str]
+) -> tuple[list[str], list[str]]:
     """A function for each tool, and their names."""
     sources, names = [], []
     for tool in tools:
-        name = slug(tool["name"]) if not str(tool["name"]).isidentifier() else str(tool["name"])
+        name = unused(_identifier(str(tool["name"])), RESERVED.union(taken, types.classes, names))
         schema = tool["parameters"]
         properties = schema.get("properties", {})
         required = schema.get("required", [])
         wanted, others = [], []
+        keys: list[str] = []
         for key, part in properties.items():
+            keys.append(unused(slug(key), keys))
             kind = types.of(part, name=class_name(f"{name} {key}"), root=schema)
             if key in required:
-                wanted.append(f"{slug(key)}: {kind}")
+                wanted.append(f"{keys[-1]}: {kind}")
             else:
                 union = kind if "None" in kind.split(" | ") else f"{kind} | None"
-                others.append(f"{slug(key)}: {union} = None")
+                others.append(f"{keys[-1]}: {union} = None")
         about = tool["description"] or f"The tool {tool['name']}."
         sources.append(
             f"{_signature(name, [*wanted, *others], 'object')}\n{_docstring(about)}\n"
@@ -125,6 +129,11 @@ def _functions(tools: Sequence[Mapping[str, Any]], types: Types) -> tuple[list[s
         )
         names.append(name)
     return sources, names
+
+
+def _identifier(name: str) -> str:
+    plain = name.isidentifier() and name.isascii() and not iskeyword(name)
+    return name if plain and slug(name) == name.lower() else slug(name)
 
 
 def _signature(name: str, inputs: Sequence[str], kind: str) -> str:

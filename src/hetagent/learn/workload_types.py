@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from hetagent.learn.cluster_slots import slug
 
-__all__ = ["Types", "class_name", "literal"]
+__all__ = ["RESERVED", "Types", "class_name", "literal", "unused"]
 
 _SIMPLE = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
 # Names that pydantic keeps for itself begin so, or are these.
 _KEPT = re.compile(r"model_|_|(copy|json|dict|schema|construct|validate|parse_\w+|fields)$")
+
+
+RESERVED = frozenset({
+    "Answer", "BaseModel", "Field", "Literal", "NotImplementedError", "annotations", "bool",
+    "float", "int", "list", "none", "object", "skill", "str", "tools",
+})  # fmt: skip
+"""Names that an exported file has a use for."""
 
 
 class Types:
@@ -82,10 +89,7 @@ class Types:
     def _model(
         self, schema: Mapping[str, Any], properties: Mapping[str, Any], name: str, root: Any
     ) -> str:
-        title, number = name, 1
-        while title in self.classes:
-            number += 1
-            title = f"{name}{number}"
+        title = unused(name, RESERVED.union(self.classes))
         self.classes[title] = ""  # the name is taken while its parts are written
         self.uses.add(("pydantic", "BaseModel"))
         required = schema.get("required", list(properties))
@@ -126,7 +130,22 @@ def class_name(words: str) -> str:
 
 def literal(values: Sequence[Any]) -> str:
     """A ``Literal`` of some values."""
-    return f"Literal[{', '.join(json.dumps(v) if isinstance(v, str) else repr(v) for v in values)}]"
+    return f"Literal[{', '.join(_text(v) if isinstance(v, str) else repr(v) for v in values)}]"
+
+
+def unused(name: str, taken: Container[str]) -> str:
+    """A name like this one that is not taken yet."""
+    number, found = 1, name
+    while found in taken:
+        number += 1
+        found = f"{name}_{number}"
+    return found
+
+
+def _text(value: str) -> str:
+    """A string of Python's; JSON's own escapes of what is beyond 16 bits mean something else."""
+    plain = value.encode("utf-8", "replace").decode("utf-8")
+    return json.dumps(plain, ensure_ascii=False).replace("\x7f", "\\x7f")
 
 
 def _union(kinds: Any) -> str:
