@@ -106,13 +106,15 @@ def _functions(
     tools: Sequence[Mapping[str, Any]], types: Types, *, taken: set[str]
 ) -> tuple[list[str], list[str]]:
     """A function for each tool, and their names."""
-    sources, names = [], []
+    sources: list[str] = []
+    names: list[str] = []
     for tool in tools:
         name = unused(_identifier(str(tool["name"])), RESERVED.union(taken, types.classes, names))
         schema = tool["parameters"]
         properties = schema.get("properties", {})
         required = schema.get("required", [])
-        wanted, others = [], []
+        wanted: list[str] = []
+        others: list[str] = []
         keys: list[str] = []
         for key, part in properties.items():
             keys.append(unused(slug(key), keys))
