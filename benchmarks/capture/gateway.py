@@ -40,12 +40,12 @@ def measure(report: Report, options: Any) -> None:
         options: ``calls`` of each way and kind, and ``streams`` at once.
     """
     with contextlib.ExitStack() as stack:
-        provider = stack.enter_context(_process(["benchmarks.capture.upstream"]))
+        provider = stack.enter_context(process(["benchmarks.capture.upstream"]))
         ways = {STRAIGHT: provider}
         for kind in KINDS:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             arguments = ["benchmarks.capture.gateway", provider, kind, folder]
-            ways[f"gateway, {_described(kind)}"] = stack.enter_context(_process(arguments))
+            ways[f"gateway, {_described(kind)}"] = stack.enter_context(process(arguments))
         _latencies(report, ways, options.calls)
         asyncio.run(_at_once(report, ways, options.streams))
 
@@ -91,8 +91,13 @@ def _latencies(report: Report, ways: dict[str, str], calls: int) -> None:
         )
 
 
+def prompt(what: str) -> str:
+    """A prompt of some 400 tokens that ends in something of its own."""
+    return f"{PROMPT}\n\n{what}"
+
+
 def _asked(what: str, *, stream: bool) -> dict[str, Any]:
-    message = {"role": "user", "content": f"{PROMPT}\n\n{what}"}
+    message = {"role": "user", "content": prompt(what)}
     return {"model": "bench", "messages": [message], "stream": stream}
 
 
@@ -134,7 +139,7 @@ async def _at_once(report: Report, ways: dict[str, str], streams: int) -> None:
 
 
 @contextlib.contextmanager
-def _process(arguments: Sequence[str]) -> Iterator[str]:
+def process(arguments: Sequence[str]) -> Iterator[str]:
     """A server as a process, which prints its port; its address."""
     process = subprocess.Popen(
         [sys.executable, "-m", *arguments],
