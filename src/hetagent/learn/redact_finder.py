@@ -27,6 +27,9 @@ from hetagent.learn.redact_secrets import find_secrets, find_tokens
 __all__ = ["Finder", "chunks"]
 
 CHUNK = 2_000
+_LONG_LINE = 200
+# After a word that is long enough to be no title or initial before a name.
+_SENTENCE_END = re.compile(r"(?<=[a-z\d)]{4}[.!?])[ \t]+(?=\S)")
 _FEW_DIGITS = re.compile(r"(?:\d\D{0,3}){6}")
 
 Sees = Callable[[str], Iterable[Found]]
@@ -37,12 +40,12 @@ class Finder:
 
     Args:
         kinds: What is looked for.
-        more: Further recognisers: Presidio, a skill. Each is given chunks of a text.
+        more: Further recognisers: Presidio, a skill. Each is given lines and sentences of a text.
         patterns: The user's own, by the name of their kind. Of a pattern with groups the first is
             what is found.
         keep: Texts that are never found, whatever their case.
-        most_cached: Texts whose finds are remembered: offsets and kinds under a keyed hash of the
-            text, never the text.
+        most_cached: Texts and sentences whose finds are remembered: offsets and kinds under a keyed
+            hash of the text, never the text.
     """
 
     def __init__(
@@ -85,20 +88,10 @@ class Finder:
         if len(text) < 2:
             return ()
         told = "\0".join([key, *sorted(siblings)]) if key else ""
-        hashed = hashlib.blake2b(
-            f"{prose}\0{asked}\0{told}\0{text}".encode(errors="surrogatepass"), key=self._salt
-        ).digest()
-        with self._lock:
-            known = self._seen.get(hashed)
-            if known is not None:
-                self._seen.move_to_end(hashed)
-                return known
-        found = self._found(text, key, siblings, prose, asked)
-        with self._lock:
-            self._seen[hashed] = found
-            while len(self._seen) > self._most:
-                self._seen.popitem(last=False)
-        return found
+        return self._remembered(
+            f"{prose}\0{asked}\0{told}\0{text}",
+            lambda: self._found(text, key, siblings, prose, asked),
+        )
 
     def _found(
         self, text: str, key: str, siblings: Collection[str], prose: bool, asked: bool
@@ -140,8 +133,49 @@ class Finder:
             yield from find_by_fields(text)
             yield from find_addresses(text)
             yield from find_names(text)
-            for sees in self._more:
-                yield from sees(text)
+            if self._more:
+                yield from self._by_others(text)
+
+    def _by_others(self, text: str) -> Iterator[Found]:
+        """What slower recognisers find, block by block: most of an agent's prompt is the same."""
+        for start, block in _blocks(text):
+            found = self._remembered(
+                f"block\0{block}", lambda block=block: tuple(_all(self._more, block))
+            )
+            for one in found:
+                yield one.moved(start)
+
+    def _remembered(self, what: str, find: Callable[[], tuple[Found, ...]]) -> tuple[Found, ...]:
+        hashed = hashlib.blake2b(what.encode(errors="surrogatepass"), key=self._salt).digest()
+        with self._lock:
+            known = self._seen.get(hashed)
+            if known is not None:
+                self._seen.move_to_end(hashed)
+                return known
+        found = find()
+        with self._lock:
+            self._seen[hashed] = found
+            while len(self._seen) > self._most:
+                self._seen.popitem(last=False)
+        return found
+
+
+def _all(sees: Iterable[Sees], text: str) -> Iterator[Found]:
+    for one in sees:
+        yield from one(text)
+
+
+def _blocks(text: str) -> Iterator[tuple[int, str]]:
+    """Lines, and of long lines the sentences, with their offsets."""
+    start = 0
+    for line in text.splitlines(keepends=True):
+        at = 0
+        if len(line) > _LONG_LINE:
+            for match in _SENTENCE_END.finditer(line):
+                yield start + at, line[at : match.end()]
+                at = match.end()
+        yield start + at, line[at:]
+        start += len(line)
 
 
 def chunks(text: str, *, longest: int = CHUNK) -> Iterator[tuple[int, str]]:
