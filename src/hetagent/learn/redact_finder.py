@@ -8,6 +8,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
 
 from hetagent.learn.redact_addresses import find_addresses
 from hetagent.learn.redact_contacts import (
@@ -139,9 +140,7 @@ class Finder:
     def _by_others(self, text: str) -> Iterator[Found]:
         """What slower recognisers find, block by block: most of an agent's prompt is the same."""
         for start, block in _blocks(text):
-            found = self._remembered(
-                f"block\0{block}", lambda block=block: tuple(_all(self._more, block))
-            )
+            found = self._remembered(f"block\0{block}", partial(_all, self._more, block))
             for one in found:
                 yield one.moved(start)
 
@@ -160,9 +159,8 @@ class Finder:
         return found
 
 
-def _all(sees: Iterable[Sees], text: str) -> Iterator[Found]:
-    for one in sees:
-        yield from one(text)
+def _all(sees: Iterable[Sees], text: str) -> tuple[Found, ...]:
+    return tuple(found for one in sees for found in one(text))
 
 
 def _blocks(text: str) -> Iterator[tuple[int, str]]:
