@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
 import os
 import resource
 import subprocess
@@ -15,6 +14,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from benchmarks.capture.made import records
+from benchmarks.capture.places import silence
 from benchmarks.report import Report
 from hetagent.learn.keys import FolderKeys
 from hetagent.learn.pipeline import Pipeline
@@ -24,8 +24,7 @@ _MEGABYTE = 1_000_000
 
 
 def measure(report: Report, options: argparse.Namespace) -> None:
-    logging.getLogger("hetagent").setLevel(logging.ERROR)
-    with _small_disk() as (folder, free_it, how):
+    with silence("hetagent"), _small_disk() as (folder, free_it, how):
         found = _fill(folder, free_it)
     report.row(part="full disk", how=how, **found)
     report.target(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
 from benchmarks.capture.made import records
-from benchmarks.capture.places import DATABASES, Place, place
+from benchmarks.capture.places import DATABASES, Place, place, silence
 from benchmarks.report import Report
 from hetagent.learn.pipeline import Pipeline
 from hetagent.learn.store import Reader, Store
@@ -19,15 +18,14 @@ TIMEOUT = 0.5
 
 
 def measure(report: Report, options: argparse.Namespace) -> None:
-    for name in ("hetagent", "psycopg"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
     failed = lost = 0.0
     refused = True
     for database in DATABASES:
         with place(database) as where:
             if where is None:
                 continue
-            found = _locked(where, database)
+            with silence("hetagent", "psycopg"):
+                found = _locked(where, database)
         report.row(part="locked database", database=database, **found)
         failed += found["calls_failed"]
         lost += found["acknowledged_lost"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,3 +36,16 @@ def place(database: str) -> Iterator[Place | None]:
         else:
             with Postgres(durable=True) as server:
                 yield Place(server.database(), keys, server)
+
+
+@contextlib.contextmanager
+def silence(*loggers: str) -> Iterator[None]:
+    """Without the warnings of faults that are made on purpose."""
+    before = {name: logging.getLogger(name).level for name in loggers}
+    try:
+        for name in loggers:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        yield
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
