@@ -23,6 +23,8 @@ def test_rates_of_the_real_model_and_what_they_suggest(
 ):
     monkeypatch.setattr(speed, "_SAMPLE_SECONDS", 0.1)
     monkeypatch.setattr(speed, "BATCH_SIZES", (32, 64, 128))
+    # Each of them is tried, however slow the machine is just now.
+    monkeypatch.setattr(speed, "_LONGEST_BATCH_SECONDS", 1000.0)
     with Meter(smol_path, extra_buffers=True, threads=2) as meter:
         (rounds,) = compare([meter], rounds=2)
         assert len(rounds) == 2
