@@ -17,8 +17,8 @@ from hetagent.gateway.intake import ClientGoneError, Intake, Receive, Scope, Sen
 from hetagent.gateway.keys import Keys
 from hetagent.gateway.limits import Limits
 from hetagent.gateway.openapi import document
-from hetagent.gateway.recorder import Recorder, Recording
 from hetagent.gateway.relay import Relay, send_whole
+from hetagent.gateway.tap import Recording, Tap
 from hetagent.gateway.upstream import Upstream
 from hetagent.learn.pipeline import Pipeline
 from hetagent.learn.record import Form
@@ -65,7 +65,7 @@ class Gateway:
         self.keys = keys
         self._upstreams: Sequence[Upstream] = upstreams
         self._intake = Intake(keys=keys, limits=self.limits)
-        self._recorder = Recorder(pipeline, limits=self.limits)
+        self._tap = Tap(pipeline, limits=self.limits)
         self._began = time.monotonic()
         self._under_way = 0
         self._calls = self._failed = self._unrecorded = 0
@@ -86,7 +86,7 @@ class Gateway:
             "failed": self._failed,
             "passed_on": self._unrecorded,
             "upstreams": [one.name for one in self._upstreams],
-            "records": {"on": self._recorder.on, **asdict(self._recorder.recorded)},
+            "records": {"on": self._tap.on, **asdict(self._tap.recorded)},
         }
 
     def _build(self) -> Starlette:
@@ -138,7 +138,7 @@ class Gateway:
             for upstream in self._upstreams:
                 await upstream.aclose()
             timeout = self.limits.stop_seconds
-            await asyncio.to_thread(lambda: self._recorder.close(timeout=timeout))
+            await asyncio.to_thread(lambda: self._tap.close(timeout=timeout))
 
     def _upstream_of(self, call: Call) -> Upstream:
         for upstream in self._upstreams:
@@ -197,7 +197,7 @@ class _Calls:
 
     async def _relay(self, relay: Relay, call: Call, upstream: Upstream) -> None:
         gateway = self._gateway
-        room = gateway.limits.record_bytes if gateway._recorder.on and call.form else 0
+        room = gateway.limits.record_bytes if gateway._tap.on and call.form else 0
         recording = Recording(call, upstream, room=room)
         try:
             await relay.answer(upstream.send(call), recording)
@@ -207,7 +207,7 @@ class _Calls:
             else:
                 gateway._calls += 1
                 gateway._failed += not recording.complete or (recording.status or 500) >= 400
-                gateway._recorder.submit(recording)
+                gateway._tap.submit(recording)
 
 
 class _Models(_Calls):

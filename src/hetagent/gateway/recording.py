@@ -12,7 +12,7 @@ from hetagent.learn.provenance import Provenance
 from hetagent.learn.record import CallError, CallRecord, Form, Usage
 
 if TYPE_CHECKING:
-    from hetagent.gateway.recorder import Recording
+    from hetagent.gateway.tap import Recording
 
 __all__ = ["make_record", "usage_of"]
 

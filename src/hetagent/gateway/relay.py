@@ -14,7 +14,7 @@ from hetagent.gateway.apis import Api, Refusal, error_body, refusal_of
 from hetagent.gateway.calls import Answer
 from hetagent.gateway.intake import Receive, Scope, Send
 from hetagent.gateway.limits import Limits
-from hetagent.gateway.recorder import Recording
+from hetagent.gateway.tap import Recording
 from hetagent.learn.record import CallError
 
 __all__ = ["ABORT", "Relay", "send_whole"]

@@ -1,4 +1,4 @@
-"""What goes through the gateway for a call, and its way to a record, off the way of calls."""
+"""The tap: what goes through the gateway for a call, and its way to a record beside the call."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hetagent.gateway.upstream import Upstream
 from hetagent.learn.pipeline import Kept, Pipeline
 from hetagent.learn.record import CallError
 
-__all__ = ["Recorder", "Recording"]
+__all__ = ["Recording", "Tap"]
 
 _log = logging.getLogger("hetagent")
 
@@ -86,7 +86,7 @@ class Recording:
         self.end(complete=False, error=CallError("Stopped", None, "The gateway was stopped."))
 
 
-class Recorder:
+class Tap:
     """Hands calls to a pipeline, whose thread makes their records; never waits nor fails a call.
 
     Args:
