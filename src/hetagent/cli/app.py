@@ -12,6 +12,7 @@ from hetagent.cli.calibrate import EPILOG, calibrate
 from hetagent.cli.models import app as models_app
 from hetagent.cli.options import EscalateOption, JsonOption, LlmOption, SlmOption, ValueOption
 from hetagent.cli.records import app as records_app
+from hetagent.cli.redaction import KeepTextOption, PatternOption, RedactionOption, redact, told
 from hetagent.cli.workloads import app as workloads_app
 
 __all__ = ["app"]
@@ -96,6 +97,7 @@ def run(
 
 app.command(epilog=EPILOG)(calibrate)
 app.command("curate", epilog=curate.EPILOG)(curate.curate_records)
+app.command()(redact)
 
 
 @app.command()
@@ -224,6 +226,9 @@ def serve(
         str | None, typer.Option(help="Where records go: a file, or a postgresql:// address.")
     ] = None,
     record: Annotated[bool, typer.Option(help="Whether calls are recorded.")] = True,
+    redaction: RedactionOption = None,
+    keep_text: KeepTextOption = None,
+    pattern: PatternOption = None,
     keys: Annotated[
         Path | None, typer.Option(help="The gateway's own keys; without, everyone is let in.")
     ] = None,
@@ -260,6 +265,7 @@ def serve(
         trainable=trainable,
         records=records,
         record=record,
+        redaction=told(redaction, keep=keep_text, patterns=pattern),
         keys=keys,
         host=host,
         port=port,

@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hetagent.cli.options import JsonOption
+from hetagent.cli.redaction import KeepTextOption, PatternOption, RedactionOption, told
 from hetagent.errors import InputError
+
+if TYPE_CHECKING:
+    from hetagent.learn.redact_config import Redaction
 
 __all__ = ["export_records", "formats_epilog", "import_records"]
 
@@ -65,6 +69,9 @@ def import_records(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read everything and keep nothing.")
     ] = False,
+    redaction: RedactionOption = None,
+    keep_text: KeepTextOption = None,
+    pattern: PatternOption = None,
     store: _Store = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -76,7 +83,8 @@ def import_records(
     provenance = Provenance(_rules(trainable or []))
     faults: list[InputError] = []
     report = []
-    with _kept(store, dry_run=dry_run) as (keep, pseudonym):
+    replaced = told(redaction, keep=keep_text, patterns=pattern)
+    with _kept(store, replaced, dry_run=dry_run) as (keep, pseudonym):
         for file in files:
             name = format or detect(file)
             defaults = Defaults(
@@ -184,7 +192,9 @@ def _rules(given: list[str]) -> dict[str, Any]:
 
 
 @contextmanager
-def _kept(store: str | None, *, dry_run: bool) -> Iterator[tuple[Callable[..., Any], Any]]:
+def _kept(
+    store: str | None, redaction: Redaction, *, dry_run: bool
+) -> Iterator[tuple[Callable[..., Any], Any]]:
     """What redacts records and puts them into the store, and the store's keyed hash for ids."""
     from hetagent.integrations.importing import import_into
 
@@ -197,14 +207,16 @@ def _kept(store: str | None, *, dry_run: bool) -> Iterator[tuple[Callable[..., A
             None,
         )
         return
-    from hetagent.learn.redact import Redactor  # type: ignore[import-not-found, unused-ignore]
     from hetagent.learn.store import (  # type: ignore[import-not-found, unused-ignore]
         Custodian,
         Store,
     )
 
-    redact = Redactor()
-    with Store(store) as opened, Custodian(store) as custodian:
+    with (
+        Store(store) as opened,
+        Custodian(store) as custodian,
+        redaction.redactor(opened.surrogate_key) as redact,
+    ):
         yield (
             lambda records, tell: import_into(opened, records, redact=redact, tell=tell),
             custodian.pseudonym,

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hetagent.cli.redaction import described
 from hetagent.errors import InputError
 from hetagent.learn.record import Trainable
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from hetagent.gateway import Gateway, Keys, Upstream
     from hetagent.gateway.apis import Api
     from hetagent.learn.pipeline import Pipeline
+    from hetagent.learn.redact_config import Redaction
 
 __all__ = ["make_key", "run_serve"]
 
@@ -59,6 +61,7 @@ def run_serve(
     trainable: Trainable | None,
     records: str | None,
     record: bool,
+    redaction: Redaction,
     keys: Path | None,
     host: str,
     port: int,
@@ -86,7 +89,7 @@ def run_serve(
         )
         pipeline, place = None, None
         if record:
-            pipeline, place = stack.enter_context(_recording(records))
+            pipeline, place = stack.enter_context(_recording(records, redaction))
         gateway = Gateway(*upstreams, pipeline=pipeline, keys=read, limits=limits)
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
         sys.setswitchinterval(_SWITCH_SECONDS)
@@ -95,7 +98,7 @@ def run_serve(
             gateway,
             host=host,
             port=port,
-            ready=lambda: _say(gateway, host, port, place, as_json=as_json),
+            ready=lambda: _say(gateway, host, port, place, redaction, as_json=as_json),
         )
     _sum_up(gateway, as_json=as_json)
 
@@ -164,14 +167,13 @@ def _own_key(api: str) -> str:
 
 
 @contextmanager
-def _recording(records: str | None) -> Iterator[tuple[Pipeline, str]]:
+def _recording(records: str | None, redaction: Redaction) -> Iterator[tuple[Pipeline, str]]:
     """What keeps the records, and where."""
     from hetagent.learn.pipeline import Pipeline
-    from hetagent.learn.redact import Redactor
     from hetagent.learn.store import Store
 
-    with Store(records) as store:
-        yield Pipeline(store, redact=Redactor()), store.name
+    with Store(records) as store, redaction.redactor(store.surrogate_key) as redactor:
+        yield Pipeline(store, redact=redactor), store.name
 
 
 def _price(given: str | None) -> tuple[float, float] | None:
@@ -201,11 +203,20 @@ def _refuse_open(host: str, keys: Keys | None, *, allowed: bool) -> None:
         )
 
 
-def _say(gateway: Gateway, host: str, port: int, place: str | None, *, as_json: bool) -> None:
+def _say(
+    gateway: Gateway,
+    host: str,
+    port: int,
+    place: str | None,
+    redaction: Redaction,
+    *,
+    as_json: bool,
+) -> None:
+    replaced = None if place is None else described(redaction)
     shown = f"[{host}]" if ":" in host else host
     base = f"http://{shown}:{port}"
     if as_json:
-        facts = {"base_url": f"{base}/v1", "place": place, **gateway.status()}
+        facts = {"base_url": f"{base}/v1", "place": place, "replaced": replaced, **gateway.status()}
         sys.stdout.write(json.dumps(facts) + "\n")
         sys.stdout.flush()
         return
@@ -215,6 +226,7 @@ def _say(gateway: Gateway, host: str, port: int, place: str | None, *, as_json: 
         f"  a workload  {base}/w/NAME/v1\n"
         f"  status      {base}/gateway/status\n"
         f"  records     {place or 'off'}\n"
+        f"  replaced    {replaced or '-'}\n"
         "Ctrl-C stops it.\n"
     )
 

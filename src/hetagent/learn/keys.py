@@ -1,8 +1,9 @@
 """Keys of a store of call records, and where they are kept.
 
 A store has two sets of keys, so that two people can hold them. The ``records`` keys encrypt what
-was said; whoever holds them can read it. The ``origins`` key hashes whose call it was; whoever
-holds it can find a client's records, and without the other keys cannot read them.
+was said; whoever holds them can read it. The ``origins`` key hashes whose call it was, and what
+surrogates are drawn with is derived from it; whoever holds it can find a client's records and test
+guesses at what was replaced, and without the other keys cannot read anything.
 
 Each store has keys of its own. The first key of a set is the newest; the others are older ones
 that rotation has not replaced everywhere yet.
@@ -69,6 +70,15 @@ class Key:
     def id(self) -> str:
         """A name that follows from the key and does not give it away: 16 hex digits."""
         return hmac.new(self.secret, b"hetagent key id", hashlib.sha256).hexdigest()[:16]
+
+    def derived(self, use: str) -> bytes:
+        """Another secret of 32 bytes, which follows from this one and gives nothing of it away.
+
+        Args:
+            use: What it is for; each use has its own.
+        """
+        said = b"hetagent derived key\0" + use.encode()
+        return hmac.digest(self.secret, said, "sha256")
 
     def to_text(self) -> str:
         """In base64, as key files and environment variables have it."""

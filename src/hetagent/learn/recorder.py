@@ -58,7 +58,8 @@ class Recorder:
         store: Where records go: a store, or the path or address of one, which is then opened here
             and closed by `close`.
         redact: What takes out of a record what must not be written. By default it is
-            `hetagent.learn.redact.Redactor`; ``None`` writes everything as it is, with a warning.
+            `hetagent.learn.redact.Redactor` with the store's own key for surrogates; ``None``
+            writes everything as it is, with a warning.
         trainable: Whether answers may train another model, by pattern of model names, such as
             ``{"openai/*": "no-train", "*llama*": "trainable"}``; the first that fits holds. By
             default it is as the licences in hetagent's catalogue of models say, else unknown.
@@ -87,8 +88,13 @@ class Recorder:
     ) -> None:
         self._provenance = Provenance(trainable)
         self._marks = Marks(client=client, workload=workload, interactive=interactive or None)
-        redacts = _redactor(redact)
         self._store, self._owned = _opened(store)
+        try:
+            redacts = _redactor(redact, self._store)
+        except BaseException:
+            if self._owned:
+                self._store.close()  # type: ignore[attr-defined]
+            raise
         self._pipeline = Pipeline(self._store, redact=redacts, most_waiting=most_waiting)
         self._under_way: OrderedDict[str, _Begun] = OrderedDict()
         self._lock = threading.Lock()
@@ -287,7 +293,7 @@ def _raising(error: Exception) -> Made:
     return made
 
 
-def _redactor(redact: Redacts | EllipsisType | None) -> Redacts:
+def _redactor(redact: Redacts | EllipsisType | None, store: RecordStore) -> Redacts:
     if redact is None:
         warnings.warn(
             "Calls are recorded as they are, with all names, secrets and other personal data in "
@@ -304,7 +310,8 @@ def _redactor(redact: Redacts | EllipsisType | None) -> Redacts:
         return redact
     from hetagent.learn.redact import Redactor  # type: ignore[import-not-found, unused-ignore]
 
-    redactor: Redacts = Redactor()
+    # A store of another kind may have no key; surrogates are then of this process alone.
+    redactor: Redacts = Redactor(key=getattr(store, "surrogate_key", None))
     return redactor
 
 

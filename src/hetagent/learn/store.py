@@ -84,6 +84,15 @@ class Store:
         """The store, without passwords."""
         return self._database.name
 
+    @property
+    def surrogate_key(self) -> bytes:
+        """What surrogates of the store's records are drawn with: ``Redactor(key=...)``.
+
+        It is derived from the ``origins`` key, which is never replaced, so the same trace has the
+        same surrogates in all processes. Who has it can test guesses at values that were replaced.
+        """
+        return self._origins.derived("surrogates")
+
     def append(self, records: Sequence[CallRecord]) -> None:
         """Keep all of them, durably, or none. A record whose id is there already is left out.
 
