@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from hetagent.errors import SkillError
 from hetagent.explain import changes
 from hetagent.outcome import Call, Outcome
+from hetagent.raised import raised
 
 if TYPE_CHECKING:
     from hetagent.models.base import Request
@@ -151,11 +152,10 @@ class OutcomeLog:
                 first = self._lost == 1
             if first:
                 _log.warning(
-                    "An outcome was not recorded in %r: %s: %s. Calls go on; what else is not "
+                    "An outcome was not recorded in %r: %s. Calls go on; what else is not "
                     "recorded is counted in unrecorded.",
                     self._sink,
-                    type(error).__name__,
-                    error,
+                    f"OSError: {error}" if isinstance(error, OSError) else raised(error),
                 )
 
 

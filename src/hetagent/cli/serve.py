@@ -30,6 +30,8 @@ _KEYS: dict[str, str] = {
     "azure": "AZURE_OPENAI_API_KEY",
     "anthropic": "ANTHROPIC_API_KEY",
 }
+# Below warnings they tell addresses with their queries, headers and whole calls.
+_TALKATIVE = ("httpx", "httpcore", "hpack", "h11", "openai", "LiteLLM", "LiteLLM Router")
 # Redaction computes in a thread of its own; calls must not wait for its turn to end.
 _SWITCH_SECONDS = 0.0005
 
@@ -92,6 +94,8 @@ def run_serve(
             pipeline, place = stack.enter_context(_recording(records, redaction))
         gateway = Gateway(*upstreams, pipeline=pipeline, keys=read, limits=limits)
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+        for talkative in _TALKATIVE:
+            logging.getLogger(talkative).setLevel(logging.WARNING)
         sys.setswitchinterval(_SWITCH_SECONDS)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         run(

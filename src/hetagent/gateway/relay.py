@@ -16,6 +16,7 @@ from hetagent.gateway.intake import Receive, Scope, Send
 from hetagent.gateway.limits import Limits
 from hetagent.gateway.tap import Recording
 from hetagent.learn.record import CallError
+from hetagent.raised import raised
 
 __all__ = ["ABORT", "Relay", "send_whole"]
 
@@ -90,7 +91,7 @@ class Relay:
             raise
         except Exception as error:
             if not isinstance(error, HetagentError | Refusal):
-                _log.exception("An upstream failed in a way that is not foreseen")
+                _log.error("An upstream failed in a way that is not foreseen: %s.", raised(error))
             refusal = refusal_of(error)
             recording.end(complete=True, error=_call_error(error, refusal))
             self._all_sent = True
@@ -127,7 +128,7 @@ class Relay:
             recording.stop()
             raise
         except Exception as error:
-            _log.warning("An answer broke off: %s", error)
+            _log.warning("An answer broke off: %s.", raised(error))
             recording.end(complete=False, error=CallError(type(error).__name__, None, str(error)))
             return  # what is sent already goes out; then the server ends the connection
         recording.end(complete=True)

@@ -196,7 +196,9 @@ def _records(
     except InputError as error:
         fault(InputError(f"Line {at.line} of {path}: {error.message}", hint=error.hint))
     except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
-        what = f"{type(error).__name__}: {error}"
+        # What it says may quote the entry; a KeyError's is the name of a field.
+        field = f" {error.args[0]!r}" if isinstance(error, KeyError) and error.args else ""
+        what = f"{type(error).__name__}{field}"
         fault(
             InputError(
                 f"Line {at.line} of {path} is not as its format has it ({what}).",

@@ -20,7 +20,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol, Self, runtime_checkable
 
+from hetagent.errors import StoreError
 from hetagent.learn.record import CallRecord
+from hetagent.raised import raised
 
 __all__ = ["Kept", "Made", "Pipeline", "RecordStore", "Redacts"]
 
@@ -61,7 +63,7 @@ class Kept:
         written: In the store.
         lost: Not kept: too many at once, not to be redacted, or refused by the store.
         waiting: Not written yet.
-        last_error: Why the last one was lost.
+        last_error: Why the last one was lost, without what it said.
     """
 
     written: int
@@ -121,7 +123,7 @@ class Pipeline:
                 self._start()
                 self._changed.notify()
                 return done
-        self._lose([done], RuntimeError(reason))
+        self._lose([done], RuntimeError(reason), why=reason)
         return done
 
     @property
@@ -183,14 +185,14 @@ class Pipeline:
                     made = record if isinstance(record, CallRecord) else record()
                     clean.append((self._redact(made), done))
             except Exception as error:  # never written as it is
-                self._lose([done], error, in_hand=1)
+                self._lose([done], error, why=raised(error), in_hand=1)
         if not clean:
             return
         try:
             with self._at_work:
                 self._store.append([record for record, _ in clean])
         except Exception as error:
-            self._lose([done for _, done in clean], error, in_hand=len(clean))
+            self._lose([done for _, done in clean], error, why=_said(error), in_hand=len(clean))
             return
         with self._changed:
             self._written += len(clean)
@@ -198,12 +200,14 @@ class Pipeline:
         for _, done in clean:
             done.set_result(None)
 
-    def _lose(self, futures: Sequence[Future[None]], error: Exception, *, in_hand: int = 0) -> None:
+    def _lose(
+        self, futures: Sequence[Future[None]], error: Exception, *, why: str, in_hand: int = 0
+    ) -> None:
         with self._changed:
             first = self._lost == 0
             self._lost += len(futures)
             self._in_hand -= in_hand
-            self._last_error = f"{type(error).__name__}: {error}"
+            self._last_error = why
         for done in futures:
             done.set_exception(error)
         if first:
@@ -222,6 +226,12 @@ class Pipeline:
             self._renew()
         elif held:
             self._at_work.release()
+
+
+def _said(error: Exception) -> str:
+    """Why a store kept nothing. What stores and disks say quotes no record; others might."""
+    known = isinstance(error, StoreError | OSError)
+    return f"{type(error).__name__}: {error}" if known else raised(error)
 
 
 _pipelines: weakref.WeakSet[Pipeline] = weakref.WeakSet()

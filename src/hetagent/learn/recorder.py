@@ -31,6 +31,7 @@ from hetagent.learn.provenance import Provenance
 from hetagent.learn.record import CallRecord, Trainable
 from hetagent.learn.skill_calls import read_outcome
 from hetagent.models.base import Request
+from hetagent.raised import raised
 from hetagent.outcome import Outcome
 from hetagent.sink import current_capture
 from hetagent.skill import Skill
@@ -192,7 +193,7 @@ class Recorder:
             if isinstance(call, str):
                 self._begin(call)
         except Exception as error:
-            _log.debug("The beginning of a call was not understood.", exc_info=error)
+            _log.debug("The beginning of a call was not understood: %s.", raised(error))
 
     def log_success_event(
         self, kwargs: Mapping[str, Any], response_obj: Any, start_time: Any, end_time: Any

@@ -33,6 +33,8 @@ from hetagent.models.base import Model
 __all__ = ["Redactor"]
 
 _MASK = "■"
+_NO_MODEL = ("secret", "email")
+_ONE_WORD = re.compile(r"[\w.:-]{1,64}")  # what else an error's kind says is no kind
 
 
 class Redactor:
@@ -124,7 +126,8 @@ class Redactor:
         made = {name: placed(part, changed, (name,)) for name, part in parts.items()}
         if record.form == "openai.embeddings" and made["request"] is not parts["request"]:
             made["response"] = _without_vectors(made["response"])
-        return _put_back(record, made, self._ids(record), dict(counts))
+        kind = "" if record.error is None else self._kind(record.error.kind)
+        return _put_back(record, made, self._ids(record), dict(counts), kind=kind)
 
     def find(self, text: str, *, scope: str = "", before: str = "") -> tuple[Edit, ...]:
         """What would be replaced in a text, and by what.
@@ -168,9 +171,21 @@ class Redactor:
         head, comma, _ = text.partition(",") if text.startswith("data:") else ("", "", "")
         return head + comma + tag(text, self._key)
 
+    def _kind(self, kind: str) -> str:
+        """The kind of an error, which servers name and stores keep plain."""
+        fits = _ONE_WORD.fullmatch(kind) and not self._finder.find(kind, prose=False)
+        return kind if fits else "Error"
+
     def _ids(self, record: CallRecord) -> dict[str, Any]:
-        """Ids in which somebody put a value that must not be written."""
+        """Ids and names in which somebody put a value that must not be written."""
         changes = {}
+        for name in ("model", "served_model"):
+            value = getattr(record, name)
+            # Names of models have numbers of accounts and versions, which tell of nobody.
+            if value and any(
+                one.kind in _NO_MODEL for one in self._finder.find(value, prose=False)
+            ):
+                changes[name] = self._shared.pseudonym(value, "model")
         for name in ("trace_id", "conversation_id", "workload"):
             value = getattr(record, name)
             if value and self._finder.find(value, prose=False):
@@ -209,11 +224,16 @@ def _parts(record: CallRecord) -> dict[str, Any]:
 
 
 def _put_back(
-    record: CallRecord, made: Mapping[str, Any], ids: dict[str, Any], counts: dict[str, int]
+    record: CallRecord,
+    made: Mapping[str, Any],
+    ids: dict[str, Any],
+    counts: dict[str, int],
+    *,
+    kind: str,
 ) -> CallRecord:
     error = record.error
     if error is not None:
-        error = replace(error, message=made["error"])
+        error = replace(error, kind=kind, message=made["error"])
     return record.with_(
         request=made["request"],
         response=made["response"],

@@ -1,0 +1,1 @@
+"""Whether any private value is in what is written: a search of bytes after real calls."""
