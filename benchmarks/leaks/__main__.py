@@ -18,8 +18,6 @@ from benchmarks.leaks.cases import all_cases
 from benchmarks.leaks.run import Leak, Result, run
 from benchmarks.report import Report, arguments, main
 
-_SHOWN = 40
-
 
 def measure(report: Report, options: Any) -> None:
     cases = all_cases()[: options.cases]
@@ -41,8 +39,12 @@ def measure(report: Report, options: Any) -> None:
         leaks = [leak for leak in result.in_files if leak.where.startswith(when)]
         report.row(part="search", when=when, files=files, bytes=size, found=len(leaks))
     report.row(part="search", when="decrypted", files=result.records, found=len(result.in_records))
-    for leak in [*result.in_files, *result.in_records][:_SHOWN]:
-        report.row(part="found", value=leak.value[:40], where=leak.where, around=leak.around)
+    found: dict[str, list[Leak]] = {}
+    for leak in [*result.in_records, *result.in_files]:
+        found.setdefault(leak.value, []).append(leak)
+    for value, leaks in found.items():
+        where, around = leaks[0].where, leaks[0].around
+        report.row(part="found", value=value[:40], places=len(leaks), where=where, around=around)
     for words in result.failed:
         report.row(part="failed", command=words)
     judge(report, result)

@@ -63,7 +63,7 @@ def forms(value: str) -> Iterator[tuple[str, bytes]]:
         yield "hex", text.encode().hex().encode()
         yield from (("base64", one) for one in _base64(text.encode()))
     for line in value.split("\n"):
-        if "\n" in value and len(line) >= _LINE:
+        if "\n" in value and len(line) >= _LINE and not line.startswith("-----"):
             yield "line", line.encode()
     digits = re.sub(r"[ .()/+-]", "", value)
     if digits != value and sum(map(str.isdigit, digits)) >= _DIGITS:

@@ -31,8 +31,8 @@ from hetagent.learn.provenance import Provenance
 from hetagent.learn.record import CallRecord, Trainable
 from hetagent.learn.skill_calls import read_outcome
 from hetagent.models.base import Request
-from hetagent.raised import raised
 from hetagent.outcome import Outcome
+from hetagent.raised import raised
 from hetagent.sink import current_capture
 from hetagent.skill import Skill
 

@@ -27,7 +27,9 @@ _UNIT = (
     r"[A-Za-z]?\d{0,5}[A-Za-z]?(?:-\d+)?"
 )
 _ENGLISH = re.compile(
-    rf"(?<![\w.,-])(?<!\d )(?:{_UNIT},?[ ]+)?{_NUMBER}[ ]+(?:(?:[NSEW]|NE|NW|SE|SW|North|South|"
+    # A comma before it parts cells, unless it parts thousands.
+    rf"(?<![\w.-])(?:(?<=\d{{4}},)|(?<!\d,))(?<!\d )(?:{_UNIT},?[ ]+)?{_NUMBER}[ ]+"
+    rf"(?:(?:[NSEW]|NE|NW|SE|SW|North|South|"
     rf"East|"
     rf"West|Old|Upper|Lower|The)\.?[ ]+)?(?:{_WORD}[ ]+){{0,3}}{_WORD}[ ]+(?:{STREET_WORDS})\b\.?"
     rf"(?:[ ]+(?:[NSEW]|NE|NW|SE|SW)\b)?(?:,?[ ]+{_UNIT}(?![\w]))?"
@@ -76,6 +78,10 @@ _ROMANCE_WORDS = (
     "strada|bulevardul|calea|aleea|ulica|ul\\.|aleja|al\\.|plac|ulitsa|"
     "jalan|jl\\."
 )
+_FLAT = (
+    r"(?:,?[ ]*\d{1,2}\.?[ºª°o]\.?[ ]?(?:[A-Z](?![\w])|(?i:izq|dcha|esq|dto|dir|fte)\b\.?)"
+    r"|[ ](?:m|lok|kv|int|sc)\.?[ ]?\d{1,4}(?![\w]))?"
+)
 _ROMANCE = (
     r"(?:(?:de|du|des|da|do|dos|das|del|della|dello|delle|dei|di|de la|de las|de los|de l|"
     r"la|le|les|el|los)['’]?[ ]?)*"
@@ -87,14 +93,14 @@ _NUMBER_FIRST = re.compile(
 )
 _NUMBER_LAST = re.compile(
     rf"(?<![\w])(?i:{_ROMANCE_WORDS})[ ]*(?:(?i:{_ROMANCE})[{UPPER}\d][\w’'.-]{{0,30}}[ ]){{1,4}}?"
-    rf"(?:,?[ ]*(?:n[º°o.]?[ ]?)?)\d{{1,5}}(?:[ ]?[a-zA-Z](?![\w]))?(?:[/-]\d+[a-z]?)?"
-    rf"(?:,[ ]*\d{{1,2}}[ºª°o.]?[ ]?(?:[A-Z]|izq\.?|dcha\.?)(?![\w]))?(?![\w])"
+    rf"(?:,?[ ]*(?:n[º°o.]?[ ]?)?)\d{{1,5}}(?:[ ]?[a-zA-Z](?![\w]|\.[ ]?\d))?(?:[/-]\d+[a-z]?)?"
+    rf"{_FLAT}(?![\w])"
 )
 _NUMBER_LAST_COMMA = re.compile(
     rf"(?<![\w])(?i:{_ROMANCE_WORDS})[ ]*(?:(?i:{_ROMANCE})[{UPPER}\d][\w’'.-]{{0,30}}[ ]){{0,3}}"
     rf"(?i:{_ROMANCE})[{UPPER}\d][\w’'.-]{{0,30}},[ ]*"
     rf"(?:n[º°o.]?[ ]?)?\d{{1,4}}(?!\d)(?:[ ]?[a-zA-Z](?![\w]))?"
-    rf"(?:,[ ]*\d{{1,2}}[ºª°o.]?[ ]?[A-Z](?![\w]))?(?![\w,]\d)"
+    rf"{_FLAT}(?![\w,]\d)"
 )
 _LINES = (
     _ENGLISH,
@@ -108,9 +114,9 @@ _LINES = (
 _UK = r"[A-Z]{1,2}\d[A-Z\d]?[ ]?\d[A-Z]{2}"
 _CANADA = r"[ABCEGHJ-NPRSTVXY]\d[A-Z][ -]?\d[A-Z]\d"
 _NETHERLANDS = r"[1-9]\d{3}[ ]?[A-Z]{2}"
-_DIGITS = r"\d{5}(?:-\d{4})?|\d{3}[ ]\d{2}|\d{2}-\d{3}|\d{5}-\d{3}|\d{4}|\d{6}"
+_DIGITS = r"\d{5}(?:-\d{4})?|\d{3}[ ]\d{2}|\d{2}-\d{3}|\d{5}-\d{3}|\d{4}-\d{3}|\d{4}|\d{6}"
 _POSTCODE = re.compile(
-    rf"(?<![\w.,/-])(?:{_UK}|{_CANADA}|{_NETHERLANDS}|{_DIGITS})(?![\w])(?![.,/:]\d)"
+    rf"(?<![\w./-])(?<!\d,)(?:{_UK}|{_CANADA}|{_NETHERLANDS}|{_DIGITS})(?![\w])(?![.,/:]\d)"
 )
 _ALONE = re.compile(
     rf"(?<![\w])(?:{_UK}|{_CANADA})(?![\w])"
@@ -148,7 +154,7 @@ def _is_postcode(value: str, before: str) -> bool:
     if re.search(r"\d", before):
         return False
     if re.fullmatch(r"\d{4}|\d{6}", value):
-        return bool(re.fullmatch(rf",?[ \n]*(?:[{UPPER}][\w’'-]*[ ,]*){{0,4}}", before))
+        return bool(re.fullmatch(rf"[\"']?,?[ \n]*[\"']?(?:[{UPPER}][\w’'-]*[ ,]*){{0,4}}", before))
     return True
 
 

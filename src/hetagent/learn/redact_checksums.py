@@ -218,6 +218,12 @@ def romania(digits: str) -> bool:
     return (1 if rest == 10 else rest) == int(digits[12])
 
 
+def portugal(digits: str) -> bool:
+    """Tax number: weights 9 to 2, modulo 11; ten counts as zero."""
+    check = 11 - weighted(digits[:8], range(9, 1, -1)) % 11
+    return digits[0] in "1235689" and int(digits[8]) == (check if check < 10 else 0)
+
+
 def ireland(text: str) -> bool:
     """PPS number: weights 8 to 2, a second letter counting nine times."""
     total = weighted(text[:7], range(8, 1, -1))

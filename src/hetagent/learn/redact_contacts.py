@@ -119,6 +119,7 @@ _TRUNK = re.compile(
     r"(?<![\w.+\-/:])(?:\(0\d{1,5}\)|0\d{1,5})(?:[ \u00a0]?[/\-.][ \u00a0]?|[ \u00a0])"
     r"(?:\d[ \u00a0.\-]?){4,9}\d(?![\w])(?![-/:]\d)"
 )
+_INDIAN = re.compile(r"(?<![\w.+-])[6-9]\d{4}[ -]\d{5}(?![\w-])(?!\.\d)")
 _PLAIN = re.compile(r"(?<![\w.+-])\(?[+0]?\d(?:[ \u00a0().\-/]{0,2}\d){6,13}(?!\w)")
 _PHONE_WORD = re.compile(
     r"(?i)(?<![^\W\d_])(?:tel(?:[ée]fon[eo]?|[ée]phone|efonnummer)?|t[ée]l|phone|fax|mobile?|mob|"
@@ -140,6 +141,8 @@ def find_phones(text: str, *, hint: str = "") -> Iterator[Found]:
         for match in form.finditer(text):
             if _fits(match[0]):
                 yield Found(match.start(), match.end(), "phone")
+    for match in _INDIAN.finditer(text):
+        yield Found(match.start(), match.end(), "phone", sure=False)
     for match in _TRUNK.finditer(text):
         if _fits(match[0], fewest=8):
             yield Found(match.start(), match.end(), "phone", sure=False)

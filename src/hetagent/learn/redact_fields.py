@@ -66,7 +66,8 @@ _KINDS = {
         secret secretkey clientsecret apikey apisecret apitoken accesskey accesskeyid
         secretaccesskey accesstoken refreshtoken authtoken bearertoken idtoken token privatekey
         signingkey encryptionkey masterkey credentials authorization cookie sessiontoken sessionkey
-        webhooksecret dbpassword userpassword adminpassword totpsecret pin
+        webhooksecret dbpassword userpassword adminpassword totpsecret pin pw cvv cvc cvv2 cvc2
+        securitycode cardsecuritycode pincode
     """,
     "ip": "ip ipaddress clientip remoteip remoteaddr sourceip srcip",
     "date": "dob dateofbirth birthdate birthday birthdate geburtsdatum fechanacimiento",
@@ -100,6 +101,7 @@ _TAILS = words(
     phonenumber iban ssn postcode
     """
 )
+_SECRET_ENDS = frozenset({"pass", "pw", "pwd", "passwd", "pin", "cvv", "cvc", "cvv2", "cvc2"})
 _LOGINS = ("username", "login", "handle", "screenname", "nickname", "user")
 
 
@@ -116,7 +118,8 @@ def field_kind(key: str) -> str | None:
     for tail in _TAILS:
         if normal.endswith(tail):
             return _BY_KEY[tail]
-    return None
+    last = re.findall(r"[A-Z]?[a-z\d]+|[A-Z\d]+", key)[-1:]
+    return "secret" if last and last[0].lower() in _SECRET_ENDS else None
 
 
 def about_people(keys: Collection[str]) -> bool:
@@ -183,7 +186,9 @@ _NOTHING = frozenset(
 def _fits_secret(value: str, key: str) -> bool:
     if value.lower() in _NOTHING or re.match(r"[<{$%*]|x{4}|\.\.\.|your[-_ ]", value, re.I):
         return False
-    if key in ("token", "authorization", "cookie", "credentials", "secret", "pin", "idtoken"):
+    if key.endswith(("pin", "cvv", "cvc", "cvv2", "cvc2", "securitycode", "pincode")):
+        return bool(re.fullmatch(r"\d{3,8}", value))
+    if key in ("token", "authorization", "cookie", "credentials", "secret", "idtoken"):
         return is_token(value.removeprefix("Bearer ")) or is_password(value)
     return len(value) >= 4 and " " not in value
 

@@ -24,6 +24,7 @@ from hetagent.learn.redact_found import Found, settle
 from hetagent.learn.redact_ids import find_national_ids
 from hetagent.learn.redact_names import answered_name, find_names
 from hetagent.learn.redact_secrets import find_secrets, find_tokens
+from hetagent.learn.redact_surnames import find_by_surname
 
 __all__ = ["Finder", "chunks"]
 
@@ -134,6 +135,7 @@ class Finder:
             yield from find_by_fields(text)
             yield from find_addresses(text)
             yield from find_names(text)
+            yield from find_by_surname(text)
             if self._more:
                 yield from self._by_others(text)
 

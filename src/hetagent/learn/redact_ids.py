@@ -265,6 +265,7 @@ NATIONAL_IDS = (
         r"rodn[ée] ?[čc][íi]slo|r\.?[čc]\.?",
         alone=True,
     ),
+    _id("pt nif", r"\d{3} ?\d{3} ?\d{3}", checks.portugal, r"nif|contribuinte|n[úu]mero fiscal"),
     _id("ie pps", r"\d{7}[A-W][A-IW]?", checks.ireland, r"pps(?:n| (?:number|no))?"),
     _id("jp my number", r"\d{4}[ -]?\d{4}[ -]?\d{4}", None, r"my number|マイナンバー"),
     _id("ng nin", r"\d{11}", None, r"nin|national identi\w+(?: number)?"),
@@ -277,9 +278,12 @@ NATIONAL_IDS = (
     ),
     _id(
         "driving licence",
-        r"[A-Z]{1,2}\d{5,8}|\d{7,9}|[A-Z]\d{3}-\d{4}-\d{4}|[A-Z9]{5}\d{6}[A-Z9]{2}[A-Z\d]{3}",
+        r"[A-Z]{1,2}\d{5,8}|\d{7,9}|[A-Z]\d{3}-\d{4}-\d{4}|[A-Z9]{5}\d{6}[A-Z9]{2}[A-Z\d]{3}|"
+        r"[A-Z]\d{4}[ -]?\d{5}[ -]?\d{5}|[A-Z]\d{12}|"
+        r"[A-Z]\d{3}[ -]?\d{3}[ -]?\d{2}[ -]?\d{3}[ -]?\d",
         None,
-        r"driv(?:er'?s?|ing) licen[cs]e(?: (?:number|no|#))*|f[üu]hrerschein\w*|dl (?:number|no|#)",
+        r"driv(?:er['’]?s?|ing) licen[cs]e(?: (?:number|no|#))*|licen[cs]e (?:number|no\.?|#)|"
+        r"f[üu]hrerschein\w*|dl (?:number|no|#)",
     ),
 )
 """What is looked for, in order."""

@@ -263,6 +263,7 @@ PLACES = _words(
     scotland seattle seoul shanghai singapore slovakia spain stockholm sweden switzerland
     sydney taiwan texas tokyo toronto turkey ukraine usa utrecht valencia vancouver venice
     vienna vietnam wales warsaw wien zurich zürich
+    limerick lisboa lisbon marseille porto regensburg villeneuve
     """
 )
 
@@ -305,6 +306,7 @@ NO_NAMES = PLACES | _words(
     warum was we wed wednesday welcome well were what whatsapp when where whether which who
     why wie will windows wir with wo word world would write y yes yesterday yet you your
     yours youtube zoom zu zum zur
+    damen driver fritz herren miele requester stadtwerke reference
     """
 )
 """Words that begin a sentence or a heading, products and places: never a name on their own."""

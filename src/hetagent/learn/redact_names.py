@@ -58,7 +58,7 @@ _TOLD = re.compile(
     rf"friend|agent|client|guest|son|daughter|baby) (?:named|called)|"
     rf"on behalf of|signed(?: by)?|hilsen|gru(?:ß|ss)|grüße|obrigad[ao]|"
     rf"saludos|merci|vriendelijke groet|pozdrawiam))"
-    rf"[ ]*[,:]?[ ]*[\"“']?(?P<name>{_NAME})"
+    rf"[ ]*[,:]?[ ]*[\"“']?(?P<name>(?:[{UPPER}]\.?[ ]+){{0,3}}{_NAME})"
 )
 _HELD = re.compile(  # "a booking for two for Ada Byron"
     rf"(?i:\b(?:book(?:ed|ing)?|reserv(?:ed|ation)|table|room|appointment|order(?:ed)?|ticket|"
@@ -87,7 +87,7 @@ _SAID_SELF = re.compile(
     rf"[ ,:]+(?P<name>{_NAME})"
 )
 _LOWER_TOLD = re.compile(
-    rf"(?i:\b(?:my (?:full )?name(?:['’]s| is)|this is|i['’]?m|i am|it['’]s|call me|tell|ask|"
+    rf"(?i:\b(?:my (?:full )?name(?:['’]s| is)|this is|i['’]?m|i am|it['’]?s|call me|tell|ask|"
     rf"spoke to|talked to|met|with|from|dear|hi|hello|hey))[ ,:]+(?P<name>{_LOWER_NAME})"
 )
 _LOWER_NAMED = re.compile(
@@ -95,6 +95,9 @@ _LOWER_NAMED = re.compile(
     rf"in the name of|"
     rf"on name|(?:first|last) name(?: is|:)?|surname(?: is|:)?))[ ,:]+(?P<name>[{LOWER}]{{3,}}"
     rf"(?:[ ][{LOWER}{UPPER}]{{3,}}){{0,2}})"
+)
+_LOWER_WROTE = re.compile(
+    rf"(?<![\w@.])(?P<name>[{LOWER}]{{3,}})(?= (?:said|says|told|asked|wrote|texted|called)\b)"
 )
 _SIGNED = re.compile(
     rf"(?i:(?:^|\n)[ \t>]*(?:(?:(?:with )?(?:kind|best|warm|many)(?:est)? )?(?:regards|wishes)|"
@@ -198,6 +201,9 @@ def find_names(text: str) -> Iterator[Found]:
             yield Found(*match.span("name"), "person")
         elif first in GIVEN and first not in AMBIGUOUS:
             yield Found(match.start("name"), match.start("name") + len(first), "person")
+    for match in _LOWER_WROTE.finditer(text):
+        if known_given(match["name"]):
+            yield Found(*match.span("name"), "person", sure=False)
     for match in _LOWER_NAMED.finditer(text):
         words_of = list(itertools.takewhile(_no_word, match["name"].split(" ")))
         if words_of:

@@ -43,7 +43,8 @@ _BLOCK = re.compile(
 _URL = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s:/@\"'<>]*:([^\s@\"'<>]+)@(?=[\w\[])")
 _HOOK = re.compile(
     r"(?:hooks\.slack\.com/(?:services|workflows)/|discord(?:app)?\.com/api/webhooks/"
-    r"|\.webhook\.office\.com/webhookb2/)([\w/@.-]{20,})"
+    r"|\.webhook\.office\.com/webhookb2/|api\.telegram\.org/(?:file/)?bot)([\w/@.:-]{20,}?)"
+    r"(?=/(?:send|get|set|edit|delete|answer|forward)\w+|[^\w/@.:-]|$)"
 )
 _BEARER = re.compile(
     r"\b(?:[Bb]earer|[Bb]asic|BEARER|BASIC|[Tt]oken)[ \t]+([A-Za-z0-9._~+/-]{12,}=*)"
@@ -62,7 +63,7 @@ _WORD = (
     r"shared[_ -]?access[_ -]?(?:key|signature)|secret(?:[_ -]?(?:access[_ -]?)?key)?|"
     r"client[_ -]?secret|(?:auth|access|refresh|id|bearer|session|bot|csrf|_)?[_ -]?token|"
     r"private[_ -]?key|signing[_ -]?key|encryption[_ -]?key|master[_ -]?key|credentials?|"
-    r"passwords?|passwd|passphrase|passcode|pwd|pass|kennwort|passwort|contrase[ñn]a|"
+    r"passwords?|passwd|passphrase|passcode|pwd|pass|pw|kennwort|passwort|contrase[ñn]a|"
     r"mot de passe|wachtwoord|senha|has[łl]o|pin[_ -]?code|"
     r"session(?:[_ -]?id)?|sessid|sid|phpsessid|jsessionid|sig|signature|authorization|cookie)"
 )
@@ -75,13 +76,22 @@ _ASSIGNED = re.compile(
 )
 _TOLD = re.compile(
     r"(?i)\b(?P<word>" + _WORD + r")[\"']?(?: (?:for|of|to) [\w' .-]{1,30}?)?"
-    r" (?:is|was|are|to|ist|lautet|war|est|es|è|will be|=)(?: now| set to| called)?[ :]+[\"'`]?"
+    r"(?: (?:is|was|are|to|ist|lautet|war|est|es|è|will be|=)|['’]s)"
+    r"(?: now| still| set to| called)?[ :]+[\"'`]?"
     r"(?P<value>[^\s\"'`<>,;]{5,})"
 )
 _LATER = re.compile(  # "reset my password? It was ..."
     r"(?i)\b(?:password|passwd|passphrase|passcode|pwd|token|"
     r"pin)\b[^\n]{0,50}?[.,?!;:] [^\n.?!]{0,20}?"
     r"\bit(?:'s| is| was)(?: now)? [\"'`]?(?P<value>[^\s\"'`<>,;]{5,})"
+)
+_NUMBERED = re.compile(  # "PIN 4471", "cvv: 123"
+    r"(?<![\w-])(?i:pin(?:[ -]?(?:code|number|no\.?))?|cvv2?|cvc2?|card security code|"
+    r"security code)(?i:[ ](?:is|was|:|=))?[ ]?[:=]?[ ]?(?P<value>\d{3,8})(?![\w.,-]\d|\w)"
+)
+_LOCKED = re.compile(  # "the wifi is CAFE and the key is ..."
+    r"(?i)\b(?:wi-?fi|wlan|wireless|router|hotspot|ssid|network)\b[^\n]{0,60}?\b(?:key|code)"
+    r"(?: is| was)?[ :=]+[\"'`]?(?P<value>[^\s\"'`<>,;]{5,})"
 )
 _SPACED = re.compile(r"(?i)(?:" + _WORD + r")[ \t]+(?P<value>[A-Za-z0-9+/=_-]{20,})(?![\w/+])")
 _NEAR_AWS = re.compile(r"(?<![\w/+=])[A-Za-z0-9/+]{40}(?![\w/+=])")
@@ -144,6 +154,13 @@ def _from_words(text: str) -> Iterator[Found]:
         value = _tidied(match["value"])
         if is_password(value):
             yield Found(match.start("value"), match.start("value") + len(value), "secret")
+    for match in _LOCKED.finditer(text):
+        value = _tidied(match["value"])
+        if is_password(value):
+            yield Found(match.start("value"), match.start("value") + len(value), "secret")
+    for match in _NUMBERED.finditer(text):
+        if len(match["value"]) > 3 or match[0][:1] not in "pP":
+            yield Found(*match.span("value"), "secret")
     for match in _SPACED.finditer(text):
         if is_token(match["value"]):
             yield Found(*match.span("value"), "secret")
