@@ -5,13 +5,15 @@
 
 Recall: the share of labelled values of which every letter and digit is replaced, whatever kind they
 were taken for. Precision: the share of replaced places that touch a labelled value. Both for each
-kind, each half of the sentences and each way: patterns (ours, and Presidio's without a model),
-spaCy's names alone, Presidio with spaCy alone, all together, and all with the skill on a sample.
-Targets are asked of the half that was not looked at while the patterns were written.
+kind, each part of the sentences and each way: our patterns, Presidio's without a model, both,
+spaCy's names alone, Presidio with spaCy alone, all together, and on a sample the skill alone and
+all with the skill. Targets are asked of the parts that were not looked at while the patterns were
+first written; docs/redaction.md has what these parts showed before their misses were mended.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections import Counter
@@ -36,6 +38,7 @@ TARGETS = {
     "secret": 0.98, "card": 0.98, "iban": 0.98, "email": 0.98, "phone": 0.98, "id": 0.98,
     "person": 0.9, "address": 0.9,
 }  # fmt: skip
+SKILL_KINDS = ("person", "address", "phone", "email", "id", "secret")
 TURNS = 12
 GUESTS = 300
 QUESTION = "What name is it under?"
@@ -63,9 +66,10 @@ def all_ways() -> dict[str, Way]:
     ours = Redactor(key=KEY, names=False, presidio=False)
     patterns = Redactor(key=KEY, names=False)
     together = Redactor(key=KEY, names=True)
-    presidio = Presidio(names=True)
+    bare, presidio = Presidio(names=False), Presidio(names=True)
     return {
         "our patterns": redacting(ours),
+        "Presidio's patterns": lambda text: finds(bare, text, only_names=False),
         "patterns": redacting(patterns),
         "spaCy": lambda text: finds(presidio, text, only_names=True),
         "Presidio with spaCy": lambda text: finds(presidio, text, only_names=False),
@@ -210,30 +214,32 @@ def _names(turn: Mapping[str, Any]) -> list[tuple[int, int]]:
 
 
 def with_skill(report: Report, name: str, sample: int) -> None:
-    """Names and addresses in some held-out sentences: without the skill, the skill alone, both."""
+    """Some sentences of the later parts: all without the skill, the skill alone, both."""
     from hetagent import LlamaCpp
 
     cases = [
         case
-        for case in sentences("heldout", draws=1)
-        if any(value.kind in ("person", "address") for value in case.values)
+        for half in ("heldout", "fresh")
+        for case in sentences(half, draws=1)
+        if any(value.kind in SKILL_KINDS for value in case.values)
     ]
     cases = Random(0).sample(cases, min(sample, len(cases)))
     together = redacting(Redactor(key=KEY, names=True))
-    quality(report, half="heldout", way="together, sample", cases=cases, find=together)
+    sample_of = "heldout and fresh"
+    quality(report, half=sample_of, way="together, sample", cases=cases, find=together)
     with LlamaCpp(name).load() as model:
         finder = SkillFinder(model)
         began = time.perf_counter()
         quality(
             report,
-            half="heldout",
+            half=sample_of,
             way="skill alone, sample",
             cases=cases,
             find=lambda text: [(one.start, one.end, one.kind) for one in finder.find(text)],
         )
         seconds = time.perf_counter() - began
         both = redacting(Redactor(key=KEY, names=True, model=model))
-        quality(report, half="heldout", way="with skill, sample", cases=cases, find=both)
+        quality(report, half=sample_of, way="with skill, sample", cases=cases, find=both)
     report.row(
         part="skill",
         model=name,
@@ -298,19 +304,19 @@ def record(texts: Sequence[str], trace: str | None = None) -> CallRecord:
 
 
 def judge(report: Report) -> None:
-    for kind, least in TARGETS.items():
+    for half, (kind, least) in itertools.product(("heldout", "fresh"), TARGETS.items()):
         (value,) = [
             row["recall"]
             for row in report.rows
-            if (row.get("half"), row.get("way"), row.get("kind")) == ("heldout", "together", kind)
+            if (row.get("half"), row.get("way"), row.get("kind")) == (half, "together", kind)
         ]
         report.target(
-            f"recall on {kind}, held out", value=value, target=f">= {least}", holds=value >= least
+            f"recall on {kind}, {half}", value=value, target=f">= {least}", holds=value >= least
         )
 
 
 if __name__ == "__main__":
     parser = arguments("How much of what is private is found.")
     parser.add_argument("--model", help="a local model that runs the skill, on a sample")
-    parser.add_argument("--sample", type=int, default=12, help="held-out texts for the skill")
+    parser.add_argument("--sample", type=int, default=12, help="texts for the skill")
     main(measure, parser)

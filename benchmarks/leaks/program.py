@@ -1,6 +1,6 @@
 """A program that makes calls by LiteLLM and by hetagent's orchestrator, and records them.
 
-    python -m benchmarks.leaks.program LOG STORE UPSTREAM OUTCOMES < cases
+    python -m benchmarks.leaks.program LOG STORE UPSTREAM OUTCOMES REDACTION < cases
 
 Everything that is logged at DEBUG goes to a file, but for what LiteLLM and HTTP clients tell of
 the calls that they make: that is the program's own, whether it records or not.
@@ -12,27 +12,46 @@ import json
 import logging
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 _OF_CLIENTS = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy", "openai", "httpx", "httpcore")
 
 
 def main() -> None:
-    log, store, upstream, outcomes = sys.argv[1:]
+    log, store, upstream, outcomes, redaction = sys.argv[1:]
     logging.basicConfig(filename=log, level=logging.DEBUG)
     logging.captureWarnings(True)
     for name in _OF_CLIENTS:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pydantic")
     cases = json.load(sys.stdin)
-    from hetagent import Recorder
-
-    with Recorder(store) as recorder:
+    with recording(store, redaction) as recorder:
         made = by_litellm(recorder, upstream, cases)
         made += by_orchestrator(recorder, upstream, outcomes, cases)
         kept = recorder.flush(timeout=300)
         print(json.dumps({"calls": made, "written": kept.written, "lost": kept.lost,
                           "last_error": kept.last_error}))  # fmt: skip
+
+
+@contextmanager
+def recording(store: str, redaction: str) -> Iterator[Any]:
+    """A recorder as it is by default, or with a redaction file."""
+    from hetagent import Recorder
+    from hetagent.learn.redact_config import Redaction
+    from hetagent.learn.store import Store
+
+    if not redaction:
+        with Recorder(store) as recorder:
+            yield recorder
+        return
+    with (
+        Store(store) as opened,
+        Redaction.read(redaction).redactor(opened.surrogate_key) as redactor,
+        Recorder(opened, redact=redactor) as recorder,
+    ):
+        yield recorder
 
 
 def by_litellm(recorder: Any, upstream: str, cases: list[dict[str, Any]]) -> int:

@@ -68,7 +68,9 @@ class Result:
     records: int = 0
 
 
-def run(folder: Path, cases: Sequence[Case], *, outputs: bool = True) -> Result:
+def run(
+    folder: Path, cases: Sequence[Case], *, outputs: bool = True, redaction: str = ""
+) -> Result:
     """Make all calls, then search everything that they left.
 
     The folder is searched while the gateway still runs, with the log of SQLite not emptied, and
@@ -78,11 +80,12 @@ def run(folder: Path, cases: Sequence[Case], *, outputs: bool = True) -> Result:
         folder: An empty one; the processes have it for temporary files, keys and their home.
         cases: What is said.
         outputs: Whether exports, datasets, workloads, reports and skill files are made too.
+        redaction: A redaction file's content, for other than the defaults.
     """
     result = Result()
     search = Search(value for case in cases for value in case.values if _told_apart(value))
     result.values = len(search.values)
-    places = _Places(folder)
+    places = _Places(folder, redaction)
     with upstream() as address:
         with _gateway(places, address) as base:
             result.calls["gateway"] = send(base, cases)
@@ -103,12 +106,15 @@ def run(folder: Path, cases: Sequence[Case], *, outputs: bool = True) -> Result:
 class _Places:
     """The folder's parts, and processes that work in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, redaction: str) -> None:
         self.folder = folder
         self.store = folder / "calls.db"
         self.keys = folder / "keys"
-        for name in ("tmp", "home", "logs", "work"):
-            (folder / name).mkdir()
+        for name in ("tmp", "home", "logs", "work", "keys"):
+            (folder / name).mkdir(mode=0o700)
+        self.redaction = self.keys / "redaction.toml" if redaction else None
+        if self.redaction is not None:
+            self.redaction.write_text(redaction, encoding="utf-8")
         self._number = 0
 
     @property
@@ -141,7 +147,7 @@ class _Places:
         log = self.log("program")
         given = [{**asdict(case), "marked": case.marked} for case in cases]
         words = ("-m", "benchmarks.leaks.program", f"{log}.log", str(self.store), address,
-                 str(self.folder / "outcomes.jsonl"))  # fmt: skip
+                 str(self.folder / "outcomes.jsonl"), str(self.redaction or ""))  # fmt: skip
         done = self._ran(words, log, json.dumps(given).encode())
         if done.returncode:
             raise RuntimeError(done.stderr.decode(errors="replace")[-2000:])
@@ -173,6 +179,8 @@ def _gateway(places: _Places, address: str) -> Iterator[str]:
         port = found.getsockname()[1]
     words = ["serve", "--upstream", f"{address}/v1", "--anthropic", address,
              "--records", str(places.store), "--port", str(port)]  # fmt: skip
+    if places.redaction is not None:
+        words += ["--redaction", str(places.redaction)]
     with Path(f"{log}.out").open("wb") as out, Path(f"{log}.err").open("wb") as err:
         process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.leaks.process", f"{log}.log", *words],
