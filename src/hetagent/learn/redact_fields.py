@@ -291,6 +291,7 @@ def find_in_tables(text: str) -> Iterator[Found]:
 def _header(line: str) -> tuple[str, list[str]] | None:
     for separator in ("|", "\t", ";", ","):
         cells = [cell.strip(" \"'*\r") for cell in line.split(separator)]
+        cells[0] = re.split(r"[.:?!] ", cells[0])[-1]  # what leads to the table, on its line
         if len(cells) < 2 or len(line) > 2000:
             continue
         named = [cell for cell in cells if cell]
