@@ -87,7 +87,8 @@ _LATER = re.compile(  # "reset my password? It was ..."
 )
 _NUMBERED = re.compile(  # "PIN 4471", "cvv: 123"
     r"(?<![\w-])(?i:pin(?:[ -]?(?:code|number|no\.?))?|cvv2?|cvc2?|card security code|"
-    r"security code)\\?[\"']?(?i:[ ](?:is|was))?[ ]?[:=]?[ ]?\\?[\"']?(?P<value>\d{3,8})(?![\w.,-]\d|\w)"
+    r"security code)\\?[\"']?(?i:[ ](?:is|was))?[ ]?[:=]?[ ]?\\?[\"']?"
+    r"(?P<value>\d{3,8})(?![\w.,-]\d|\w)"
 )
 _LOCKED = re.compile(  # "the wifi is CAFE and the key is ..."
     r"(?i)\b(?:wi-?fi|wlan|wireless|router|hotspot|ssid|network)\b[^\n]{0,60}?\b(?:key|code)"
