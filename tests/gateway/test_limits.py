@@ -269,3 +269,20 @@ def test_stopping_ends_what_takes_too_long_and_records_it_as_incomplete(upstream
         with pytest.raises(httpx.HTTPError):
             answer.result()
     assert [record.error.kind for record in gateway.store.records] == ["Stopped"]
+
+
+def test_what_an_upstream_says_as_it_fails_is_not_logged(upstream, caplog):
+    """Errors of libraries may quote the prompt; logs are read by more people than records."""
+    said = "I am Maria Keller"
+
+    class Failing(HttpUpstream):
+        async def send(self, call):
+            raise ValueError(f"cannot take {call.data['messages'][0]['content']}")
+
+    body = {"model": "m", "messages": [{"role": "user", "content": said}]}
+    with caplog.at_level("DEBUG"), served(Failing(upstream.url)) as gateway:
+        assert gateway.post(CHAT, body).status_code == 502
+        gateway.records()
+    logged = [one for one in caplog.records if one.name == "hetagent"]
+    assert any("ValueError in" in one.getMessage() for one in logged)
+    assert said not in "".join(f"{one.getMessage()}{one.exc_info}" for one in logged)

@@ -63,6 +63,26 @@ def test_what_cannot_be_redacted_is_not_written(caplog):
     assert "was not recorded" in caplog.text
 
 
+def test_neither_the_log_nor_the_count_of_losses_says_what_was_said(caplog):
+    said = "I am Maria Keller"
+
+    def fails(*_):
+        raise ValueError(f"cannot read {said}")
+
+    store = Memory()
+    with caplog.at_level("DEBUG"), Pipeline(store, redact=fails) as pipeline:
+        for made in (record(), fails):
+            with pytest.raises(ValueError, match=said):
+                pipeline.submit(made).result(5)
+            assert said not in str(pipeline.kept)
+    store.error = ValueError(said)
+    with caplog.at_level("DEBUG"), Pipeline(store, redact=same) as pipeline:
+        assert pipeline.submit(record()).exception(5) is store.error
+        assert pipeline.kept.last_error.startswith("ValueError in ")
+    assert said not in caplog.text
+    assert caplog.text.count("was not recorded: ValueError in") == 2
+
+
 def test_a_store_that_fails_loses_records_and_nothing_else(caplog):
     store = Memory()
     store.error = OSError("disk full")

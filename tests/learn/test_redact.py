@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -501,3 +502,26 @@ def shape(value):
     if isinstance(value, list):
         return [shape(one) for one in value]
     return type(value).__name__
+
+
+def test_names_that_stores_keep_plain_hold_no_value(redactor):
+    out = redactor(
+        replace(
+            chat("hello"),
+            model="maria.keller@web.de",
+            served_model="sk_live_4eC39HqLyjWDarjtT1zdp7dc",
+            error=CallError("No user maria.keller@web.de", 404, "none"),
+        )
+    )
+    assert "maria" not in out.to_json()
+    assert "sk_live" not in out.to_json()
+    assert out.error.kind == "Error"
+    plain = replace(
+        chat("hello"),
+        model="ft:gpt-4o-mini-2024-07-18:acme::9Xy12abC",
+        served_model="arn:aws:bedrock:us-east-1:123456789012:model/x",
+        error=CallError("invalid_request_error", 400, "none"),
+    )
+    kept = redactor(plain)
+    assert (kept.model, kept.served_model) == (plain.model, plain.served_model)
+    assert kept.error.kind == "invalid_request_error"

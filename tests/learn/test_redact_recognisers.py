@@ -188,3 +188,65 @@ print("ok")
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
     )
     assert done.stdout.strip() == "ok", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ("my pin is 4471", "secret", "4471"),
+        ("exp 09/27, cvv 318", "secret", "318"),
+        ('say {"cvc": "318"}', "secret", "318"),
+        ("lol my pw is still Rain-77-drop", "secret", "Rain-77-drop"),
+        ("the admin password's Rain-77-drop", "secret", "Rain-77-drop"),
+        ("the wifi is CAFE and the key is rain-77-drop", "secret", "rain-77-drop"),
+        ("my licence no. is B1234 56789 01234", "national_id", "B1234 56789 01234"),
+        ("NIF 193809621", "national_id", "193809621"),
+        ("ask him on 98632-64619", "phone", "98632-64619"),
+        ("ul. Kwiatowa 12 m. 5", "address", "ul. Kwiatowa 12 m. 5"),
+        ("A,22/1 MG Road,B", "address", "22/1 MG Road"),
+        ("no match for Guðrún Sigurðardóttir", "person", "Guðrún Sigurðardóttir"),
+        ("Nguyễn Thị Khai's assistant called", "person", "Nguyễn Thị Khai"),
+        ("we're the Papadimitriou party", "person", "Papadimitriou"),
+        ("Paid today. Kind regards, Sjoerd van der Ploeg", "person", "Sjoerd van der Ploeg"),
+        ("# TODO(Wojtek): rotate", "person", "Wojtek"),
+        ("Is 王秀英 in today?", "person", "王秀英"),
+        ("sandeep said no", "person", "sandeep"),
+        ("Amrapali Ghoshal,x,+91 94966 25378", "person", "Amrapali Ghoshal"),
+        ("According to Rukmini Das, the vendor's CFO, no", "person", "Rukmini Das"),
+    ],
+)
+def test_forms_of_tickets_tables_and_chats_are_found(text, kind, value):
+    assert (kind, value) in found(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "connect pin 12 to ground",
+        "spin 4471 times",
+        "we're the Christmas party",
+        "a thermostat from the Green party",
+        "the key is important",
+        "Is 确认 in the menu?",
+        "TODO(4471): rotate",
+        "Kind regards to all",
+        "Red Shoes,14,3.95",
+        "Population 1,200 People Street fair",
+    ],
+)
+def test_what_only_has_their_form_is_left(text):
+    assert found(text) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("smtp_pass", "Rain-77-drop"),
+        ("dbPwd", "Rain-77-drop"),
+        ("cvc", "318"),
+        ("card_pin", "4471"),
+    ],
+)
+def test_a_field_that_ends_in_a_word_for_secrets_has_one(key, value):
+    assert found(value, key=key) == [("secret", value)]
+    assert found("blue", key="compass") == []
