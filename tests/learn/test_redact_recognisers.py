@@ -201,6 +201,7 @@ print("ok")
         ("the wifi is CAFE and the key is rain-77-drop", "secret", "rain-77-drop"),
         ("my licence no. is B1234 56789 01234", "national_id", "B1234 56789 01234"),
         ("NIF 193809621", "national_id", "193809621"),
+        ("E-2207,411-16-2227,2019-04-01", "national_id", "411-16-2227"),
         ("ask him on 98632-64619", "phone", "98632-64619"),
         ("ul. Kwiatowa 12 m. 5", "address", "ul. Kwiatowa 12 m. 5"),
         ("A,22/1 MG Road,B", "address", "22/1 MG Road"),

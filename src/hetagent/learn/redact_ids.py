@@ -56,7 +56,11 @@ def _id(
 ) -> NationalId:
     return NationalId(
         name,
-        re.compile(rf"(?<![\w])(?<!\d[.,/-])(?:{form})(?!\w)(?![.,/-]\d)"),
+        # A comma may part cells, but not thousands or decimals.
+        re.compile(
+            rf"(?<![\w])(?<!\d[./-])(?:(?<=\d{{4}},)|(?<!\d,))(?:{form})"
+            r"(?!\w)(?![./-]\d)(?!,\d{1,2}(?!\d))"
+        ),
         holds,
         re.compile(rf"(?i)(?<![^\W\d_])(?:{words})(?![^\W\d_])"),
         alone,
