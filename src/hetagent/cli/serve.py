@@ -13,13 +13,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hetagent.errors import InputError
+from hetagent.errors import InputError, StoreError
 from hetagent.learn.record import Trainable
 
 if TYPE_CHECKING:
     from hetagent.gateway import Gateway, Keys, Upstream
     from hetagent.gateway.apis import Api
-    from hetagent.learn.pipeline import Pipeline
+    from hetagent.learn.pipeline import Pipeline, RecordStore
+    from hetagent.learn.store import Store
 
 __all__ = ["make_key", "run_serve"]
 
@@ -30,6 +31,7 @@ _KEYS: dict[str, str] = {
 }
 # Redaction computes in a thread of its own; calls must not wait for its turn to end.
 _SWITCH_SECONDS = 0.0005
+_IN_STORE = "store"
 
 
 def make_key(keys: Path | None, name: str, *, as_json: bool) -> None:
@@ -59,6 +61,7 @@ def run_serve(
     trainable: Trainable | None,
     records: str | None,
     record: bool,
+    workloads: str | None,
     keys: Path | None,
     host: str,
     port: int,
@@ -86,7 +89,7 @@ def run_serve(
         )
         pipeline, place = None, None
         if record:
-            pipeline, place = stack.enter_context(_recording(records))
+            pipeline, place = stack.enter_context(_recording(records, workloads))
         gateway = Gateway(*upstreams, pipeline=pipeline, keys=read, limits=limits)
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
         sys.setswitchinterval(_SWITCH_SECONDS)
@@ -164,14 +167,31 @@ def _own_key(api: str) -> str:
 
 
 @contextmanager
-def _recording(records: str | None) -> Iterator[tuple[Pipeline, str]]:
+def _recording(records: str | None, workloads: str | None) -> Iterator[tuple[Pipeline, str]]:
     """What keeps the records, and where."""
     from hetagent.learn.pipeline import Pipeline
     from hetagent.learn.redact import Redactor
     from hetagent.learn.store import Store
 
     with Store(records) as store:
-        yield Pipeline(store, redact=Redactor()), store.name
+        kept = store if workloads is None else _assigning(store, records, workloads)
+        yield Pipeline(kept, redact=Redactor()), store.name
+
+
+def _assigning(store: Store, records: str | None, workloads: str) -> RecordStore:
+    """A store that tells records their workloads as they come."""
+    from hetagent.learn.cluster import Workloads
+    from hetagent.learn.workload_store import AssigningStore, found_before
+
+    if workloads != _IN_STORE:
+        return AssigningStore(store, Workloads.load(workloads))
+    found = found_before(records)
+    if found is None:
+        raise StoreError(
+            f"No workloads were found in {store.name} yet.",
+            hint="Find them with `hetagent workloads`, once there are calls.",
+        )
+    return AssigningStore(store, found.workloads, interactive=found.interactive)
 
 
 def _price(given: str | None) -> tuple[float, float] | None:
