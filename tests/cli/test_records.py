@@ -100,7 +100,7 @@ def test_summary_and_export(made, tmp_path):
     assert {one["name"]: one["calls"] for one in summary} == {None: 3, "w": 3}
     assert "50.0%" in run("summary")
     folder = str(tmp_path / "out")
-    assert run_json("export", folder) == {"records": 6, "days": 6, "folder": folder}
+    assert run_json("export", folder) == {"records": 6, "days": 6, "path": folder}
     assert "6 records" in run("export", folder, "--text")
     from_files = run_json("summary", "--exported", folder, "--by", "model")
     assert {one["name"]: one["calls"] for one in from_files} == {"gpt-4o": 3, "gpt-4o-mini": 3}

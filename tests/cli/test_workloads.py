@@ -74,19 +74,18 @@ def test_a_file_is_exported_that_imports(records, tmp_path, monkeypatch):
     assert run("export", name, "--saved", tmp_path / "kept", "--out", "-") == target.read_text()
 
 
-@pytest.mark.parametrize("words", [[], ["--records", "x", "--saved", "y"]])
-def test_records_or_saved_workloads_are_needed_and_not_both(words):
+def test_records_and_saved_workloads_are_not_both_taken():
     with pytest.raises(InputError, match="--saved"):
-        run(*words)
+        run("--records", "x", "--saved", "y")
 
 
 def test_a_line_that_is_no_record_is_named(tmp_path):
     path = tmp_path / "calls.jsonl"
     path.write_text(calls.shop(1)[0].to_json() + "\n{}\n")
-    with pytest.raises(InputError, match=r"calls\.jsonl, line 2"):
+    with pytest.raises(InputError, match=r"Line 2 of .*calls\.jsonl"):
         run("--records", path)
     path.write_text("no json\n")
-    with pytest.raises(InputError, match="line 1 is not JSON"):
+    with pytest.raises(InputError, match="no format that is known"):
         run("--records", path)
     with pytest.raises(InputError, match="cannot be read"):
         run("--records", tmp_path / "nothing.jsonl")

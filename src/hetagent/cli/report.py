@@ -50,7 +50,7 @@ def run_report(
     found = None
     if workloads is not None or records:
         found = workloads_of(records, workloads, quiet=as_json)
-    elif not certificates and not logs and not audits:
+    elif not certificates and not logs:
         found = _of_default_store()
     report = Report.of(
         [Certificate.load(file) for path in certificates for file in _files(path)],

@@ -31,13 +31,14 @@ def print_list(found: Workloads) -> None:
             Text(one.name),
             f"{one.size:,}",
             f"{one.share:.1%}",
-            f"{one.token_share:.1%}",
+            f"{one.token_share:.1%}" if one.tokens else "-",
             f"{one.cost_share:.1%}" if one.cost_usd else "-",
             Text(_answers(one)),
             Text(one.verdict.in_words, style="green" if one.verdict.narrow else "yellow"),
         )
     console = Console(highlight=False)
-    console.print(table)
+    # A pipe has no width of its own, and wrapped lines would be of no use to grep.
+    (console if console.is_terminal else Console(width=140, highlight=False)).print(table)
     share = found.unassigned / max(1, found.total)
     console.print(f"\n{found.unassigned:,} of {found.total:,} calls ({share:.1%}) are of none.")
     for line in _left_out(found):
@@ -52,10 +53,12 @@ def _left_out(found: Workloads) -> Iterator[str]:
     if vectors:
         yield f"Left out: {vectors:,} embeddings."
     barred, unknown = found.trainable.get("no-train", 0), found.trainable.get("unknown", 0)
-    if barred or unknown:
-        said = [f"of {barred:,} calls may not train a model"] if barred else []
-        said += [f"of {unknown:,} it is not known whether they may"] if unknown else []
-        yield f"The answers {', '.join(said)}: `hetagent curate` leaves them out by default."
+    said = [f"{barred:,} answers may not train a model"] if barred else []
+    said += (
+        [f"of {unknown:,} answers it is not known whether they may train one"] if unknown else []
+    )
+    if said:
+        yield f"{'; '.join(said).capitalize()}. `hetagent curate` leaves them out by default."
 
 
 def _answers(one: Workload) -> str:

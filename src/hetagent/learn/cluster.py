@@ -271,8 +271,7 @@ class Workloads:
         target = Path(folder)
         try:
             data = json.loads((target / _FILE).read_text(encoding="utf-8"))
-            with open(target / _ARRAYS, "rb") as arrays:
-                return cls._read(data, arrays, embed)
+            return cls._read(data, target / _ARRAYS, embed)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(
                 f"The workloads in {target} cannot be read: {error}.",
@@ -326,7 +325,7 @@ class Workloads:
         return data, arrays
 
     @classmethod
-    def _read(cls, data: Any, packed: BinaryIO, embed: Embed) -> Self:
+    def _read(cls, data: Any, packed: BinaryIO | Path, embed: Embed) -> Self:
         if data.get("format") != FORMAT:
             raise ValueError(f"its format is {data.get('format')!r}, not {FORMAT}")
         with np.load(packed, allow_pickle=False) as arrays:
