@@ -174,36 +174,47 @@ def _of_parquet(path: Path) -> RecordSource:
 
 
 def _of_log(path: Path, redact: Redacts | None) -> RecordSource:
-    from hetagent.integrations.importing import detect
+    from hetagent.integrations.importing import detect, read_records
 
     path = path.expanduser()
-    # An empty file is a log of no calls.
-    name = detect(path) if path.stat().st_size else _OWN
+    try:
+        # An empty file is a log of no calls.
+        name = detect(path) if path.stat().st_size else _OWN
+    except InputError as error:
+        raise InputError(
+            error.message,
+            hint="`hetagent records import --help` lists formats; it can be told one.",
+        ) from error
     facts = {"file": path.name, "sha256": _hash(path)}
+    made: list[Redacts] = [] if redact is None else [redact]
+
+    def read() -> Iterator[CallRecord]:
+        if name == _OWN:
+            return read_records(path, format=name)
+        key = _key(path)
+        if not made:
+            made.append(_redactor(key))
+        return _read_log(path, name, made[0], key)
+
     return RecordSource(
         str(path),
         ("log",),
-        lambda: _read_log(path, name, redact),
+        read,
         lambda: None,
         lambda: [facts if name == _OWN else {**facts, "format": name}],
     )
 
 
-def _read_log(path: Path, name: str, redact: Redacts | None) -> Iterator[CallRecord]:
+def _read_log(path: Path, name: str, redact: Redacts, key: bytes) -> Iterator[CallRecord]:
     from hetagent.integrations.imported import Defaults
     from hetagent.integrations.importing import read_records
 
-    if name == _OWN:
-        yield from read_records(path, format=name)
-        return
-    key = _key(path)
-    clean = _redactor(key) if redact is None else redact
     defaults = Defaults(
         time=datetime.fromtimestamp(path.stat().st_mtime, UTC),
         pseudonym=lambda text: hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:32],
     )
     for record in read_records(path, format=name, defaults=defaults):
-        yield clean(record)
+        yield redact(record)
 
 
 def _redactor(key: bytes) -> Redacts:

@@ -31,7 +31,7 @@ from hetagent.learn.store_crypto import Sealer
 from hetagent.learn.store_custodian import Custodian
 from hetagent.learn.store_database import Database
 from hetagent.learn.store_keys import writing_key
-from hetagent.learn.store_reader import Query, Reader, Totals
+from hetagent.learn.store_reader import Query, Reader, Totals, conditions
 from hetagent.learn.store_rows import sealed
 from hetagent.learn.store_schema import records as table
 
@@ -132,6 +132,19 @@ class Store:
             connection.execute(
                 change, [{"one": one, "name": name} for one, name in workloads.items()]
             )
+
+    def unassign(self, query: Query) -> None:
+        """Take workloads back that records were assigned to.
+
+        Args:
+            query: Which records; its order and limit do not matter.
+
+        Raises:
+            StoreError: It could not be kept.
+        """
+        change = sa.update(table).where(table.c.assigned.is_not(None), *conditions(query))
+        with self._database.write() as connection:
+            connection.execute(change.values(assigned=None))
 
     def close(self) -> None:
         """Close the database."""

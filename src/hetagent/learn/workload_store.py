@@ -107,6 +107,8 @@ def find_workloads(
         )
         with Store(where, keys=keys) as store:
             _keep(store, Found(found, interactive, told=False))
+            if not interactive:
+                store.unassign(Query(interactive=True))
             _tell(store, _noted(spool), progress, found.total)
             _keep(store, Found(found, interactive, told=True))
     return found
