@@ -35,6 +35,16 @@ def own_folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def store(place, keys):
+    return filled(place, keys)
+
+
+@pytest.fixture
+def file_store(tmp_path, keys):
+    """Where the kind of database makes no difference."""
+    return filled(str(tmp_path / "records.db"), keys)
+
+
+def filled(place, keys):
     some = calls.shop(40) + calls.orders(40) + calls.talk(20)
     with Store(place, keys=keys) as opened:
         opened.append([one.with_(client_id=f"c{number % 3}") for number, one in enumerate(some)])
@@ -72,9 +82,9 @@ def test_what_was_found_is_kept_and_told_each_record(store, keys):
     assert before.workloads.to_dict() == found.to_dict()
 
 
-def test_what_is_kept_says_nothing_to_who_has_no_key(store, keys):
-    find_workloads(store, keys=keys)
-    file = file_of(store)
+def test_what_is_kept_says_nothing_to_who_has_no_key(file_store, keys):
+    find_workloads(file_store, keys=keys)
+    file = file_of(file_store)
     assert file.stat().st_mode & 0o777 == 0o600
     for word in (b"household", b"refund", b"order"):
         assert word not in file.read_bytes()
@@ -92,20 +102,20 @@ def test_new_records_are_assigned_and_others_left_alone(store, keys):
     assert assign_workloads(store, keys=keys, again=True).records == 111
 
 
-def test_nothing_is_written_until_all_are_found(store, keys, monkeypatch):
+def test_nothing_is_written_until_all_are_found(file_store, keys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(workload_store.Workloads, "fit", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        find_workloads(store, keys=keys)
-    assert sizes(store, keys) == {None: 105, "mine": 1}
-    assert found_before(store, keys=keys) is None
+        find_workloads(file_store, keys=keys)
+    assert sizes(file_store, keys) == {None: 105, "mine": 1}
+    assert found_before(file_store, keys=keys) is None
     with pytest.raises(StoreError, match="No workloads were found"):
-        assign_workloads(store, keys=keys)
+        assign_workloads(file_store, keys=keys)
 
 
-def test_telling_that_was_interrupted_is_made_up_for(store, keys, monkeypatch):
+def test_telling_that_was_interrupted_is_made_up_for(file_store, keys, monkeypatch):
     monkeypatch.setattr(workload_store, "_AT_ONCE", 10)
     real, told = Store.assign, []
 
@@ -118,19 +128,19 @@ def test_telling_that_was_interrupted_is_made_up_for(store, keys, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Store, "assign", twice)
         with pytest.raises(KeyboardInterrupt):
-            find_workloads(store, keys=keys)
-    assert not found_before(store, keys=keys).told
-    assert assign_workloads(store, keys=keys).records == 101
-    assert found_before(store, keys=keys).told
-    assert sizes(store, keys)[None] == 25
+            find_workloads(file_store, keys=keys)
+    assert not found_before(file_store, keys=keys).told
+    assert assign_workloads(file_store, keys=keys).records == 101
+    assert found_before(file_store, keys=keys).told
+    assert sizes(file_store, keys)[None] == 25
 
 
-def test_what_was_found_before_does_not_bind_a_new_search(store, keys):
-    find_workloads(store, keys=keys)
-    with Store(store, keys=keys) as opened, Reader(store, keys=keys) as reader:
+def test_what_was_found_before_does_not_bind_a_new_search(file_store, keys):
+    find_workloads(file_store, keys=keys)
+    with Store(file_store, keys=keys) as opened, Reader(file_store, keys=keys) as reader:
         opened.assign({one.id: "wrong" for one in reader.records()})
-    names = {one.name for one in find_workloads(store, keys=keys)}
-    assert "wrong" not in names | sizes(store, keys).keys()
+    names = {one.name for one in find_workloads(file_store, keys=keys)}
+    assert "wrong" not in names | sizes(file_store, keys).keys()
 
 
 def test_what_may_quote_erased_records_goes_with_them(store, keys):
@@ -142,24 +152,24 @@ def test_what_may_quote_erased_records_goes_with_them(store, keys):
     assert found_before(store, keys=keys) is None
 
 
-def test_it_is_encrypted_anew_with_the_records(store, keys):
-    found = find_workloads(store, keys=keys)
-    with KeyRing(store, keys=keys) as ring:
+def test_it_is_encrypted_anew_with_the_records(file_store, keys):
+    found = find_workloads(file_store, keys=keys)
+    with KeyRing(file_store, keys=keys) as ring:
         ring.rotate()
-    assert found_before(store, keys=keys).workloads.to_dict() == found.to_dict()
+    assert found_before(file_store, keys=keys).workloads.to_dict() == found.to_dict()
 
 
-def test_another_stores_workloads_are_refused(store, keys, tmp_path):
-    find_workloads(store, keys=keys)
+def test_another_stores_workloads_are_refused(file_store, keys, tmp_path):
+    find_workloads(file_store, keys=keys)
     with Store(tmp_path / "other.db", keys=keys):
         pass
-    file_of(store).rename(file_of(tmp_path / "other.db"))
+    file_of(file_store).rename(file_of(tmp_path / "other.db"))
     with pytest.raises(StoreError, match="cannot be read"):
         found_before(tmp_path / "other.db", keys=keys)
 
 
-def test_a_pipeline_assigns_redacted_records_in_its_own_thread(store, keys):
-    found = find_workloads(store, keys=keys)
+def test_a_pipeline_assigns_redacted_records_in_its_own_thread(file_store, keys):
+    found = find_workloads(file_store, keys=keys)
     name = found.assign(calls.orders(1, seed=5)[0])
     begun = datetime.now(UTC)
     now = [one.with_(time=datetime.now(UTC)) for one in calls.orders(5, seed=4)]
@@ -169,27 +179,27 @@ def test_a_pipeline_assigns_redacted_records_in_its_own_thread(store, keys):
     def clean(record):
         return record.with_(redacted={})
 
-    with Store(store, keys=keys) as opened:
+    with Store(file_store, keys=keys) as opened:
         with Pipeline(AssigningStore(opened, found), redact=clean) as pipeline:
             for one in (*now, person, said):
                 pipeline.submit(one)
         assert pipeline.kept.written == 7
-    with Reader(store, keys=keys) as reader:
+    with Reader(file_store, keys=keys) as reader:
         got = [one.workload for one in reader.records(Query(since=begun))]
     assert sorted(got, key=str) == [None, "mine", *[name] * 5]
 
 
-def test_a_record_that_cannot_be_assigned_is_kept(store, keys, monkeypatch):
-    found = find_workloads(store, keys=keys)
+def test_a_record_that_cannot_be_assigned_is_kept(file_store, keys, monkeypatch):
+    found = find_workloads(file_store, keys=keys)
 
     def fails(self, call):
         raise ValueError("no idea")
 
     monkeypatch.setattr(Workloads, "assign", fails)
     (one,) = calls.orders(1, seed=4)
-    with Store(store, keys=keys) as opened:
+    with Store(file_store, keys=keys) as opened:
         AssigningStore(opened, found).append([one])
-    with Reader(store, keys=keys) as reader:
+    with Reader(file_store, keys=keys) as reader:
         assert reader.get(one.id).workload is None
 
 
