@@ -178,7 +178,7 @@ def test_a_dry_run_writes_nothing(store):
     assert "3 labels" in run("--dry-run")
     assert summary() == {None: 87}
     assert sorted(one.name for one in store.parent.iterdir()) == before
-    with pytest.raises(StoreError, match="No workloads were found"):
+    with pytest.raises(StoreError, match="no workloads beside"):
         run("show", "x")
 
 

@@ -10,10 +10,11 @@ from functools import partial
 import pytest
 
 from hetagent.errors import InputError, StoreError
-from hetagent.learn import source as source_module
+from hetagent.integrations import sources
+from hetagent.integrations.sources import kind_of, record_source
 from hetagent.learn.record import CallError, Usage
 from hetagent.learn.redact import Redactor
-from hetagent.learn.source import kind_of, record_source, until_of
+from hetagent.learn.source import until_of
 from hetagent.learn.store import Reader, Store
 from hetagent.learn.store_parquet import export_parquet
 from tests.support.calls import call, prose, write_records
@@ -142,7 +143,7 @@ def test_a_line_that_is_no_record_is_named(tmp_path, line):
 def test_a_log_of_another_tool_is_redacted_and_reads_alike_each_time(tmp_path, monkeypatch):
     # spaCy's model takes seconds to load, and has no part in this.
     plain = partial(Redactor, presidio=False, names=False)
-    monkeypatch.setattr(source_module, "_redactor", lambda key: plain(key=key))
+    monkeypatch.setattr(sources, "_redactor", lambda key: plain(key=key))
     path = tmp_path / "log.jsonl"
     path.write_text(json.dumps(PAIR) + "\n")
     with record_source(path) as source:

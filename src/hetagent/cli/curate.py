@@ -159,8 +159,8 @@ def _made(
     quiet: bool,
     until: datetime | None = None,
 ) -> Dataset:
+    from hetagent.integrations.sources import record_source
     from hetagent.learn.curate import curate
-    from hetagent.learn.source import record_source
 
     with record_source(*places, until=until) as records, told_stages(quiet=quiet) as progress:
         return curate(

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hetagent.errors import InputError, StoreError
+from hetagent.errors import InputError
 from hetagent.learn.record import Trainable
 
 if TYPE_CHECKING:
@@ -186,11 +186,6 @@ def _assigning(store: Store, records: str | None, workloads: str) -> RecordStore
     if workloads != _IN_STORE:
         return AssigningStore(store, Workloads.load(workloads))
     found = found_before(records)
-    if found is None:
-        raise StoreError(
-            f"No workloads were found in {store.name} yet.",
-            hint="Find them with `hetagent workloads`, once there are calls.",
-        )
     return AssigningStore(store, found.workloads, interactive=found.interactive)
 
 

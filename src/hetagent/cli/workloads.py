@@ -160,18 +160,12 @@ def workloads_of(
         InputError: Both are given, or a file cannot be read.
         StoreError: There are none.
     """
-    from hetagent.errors import StoreError
     from hetagent.learn.workload_store import found_before
 
     if saved is not None:
         return _load(saved, records)
     if _one_store(records):
-        found = found_before(_place(records))
-        if found is None:
-            raise StoreError(
-                "No workloads were found in the store yet.", hint="Find them: `hetagent workloads`."
-            )
-        return found.workloads
+        return found_before(_place(records)).workloads
     return _find(records, interactive=interactive, dry_run=True, quiet=quiet)
 
 
@@ -195,8 +189,8 @@ def _find(
     namer: str | None = None,
     quiet: bool,
 ) -> Workloads:
+    from hetagent.integrations.sources import record_source
     from hetagent.learn.cluster import Workloads
-    from hetagent.learn.source import record_source
     from hetagent.learn.workload_store import find_workloads
 
     named = _namer(namer)
@@ -217,7 +211,7 @@ def _namer(name: str | None) -> Namer | None:
 
 def _one_store(records: list[str] | None) -> bool:
     """Whether it is one store, which can be told what was found."""
-    from hetagent.learn.source import kind_of
+    from hetagent.integrations.sources import kind_of
 
     return not records or (len(records) == 1 and kind_of(records[0]) == "store")
 

@@ -23,7 +23,7 @@ from hetagent.learn.cluster_names import Namer
 from hetagent.learn.cluster_sample import Progress, told, usable
 from hetagent.learn.keys import KeySource
 from hetagent.learn.record import CallRecord
-from hetagent.learn.source import record_source
+from hetagent.learn.source import store_source
 from hetagent.learn.store import Query, Reader, Store
 from hetagent.learn.store_attached import WORKLOADS
 
@@ -94,7 +94,7 @@ def find_workloads(
         StoreError: There is no store, a key is missing, or it cannot be written.
     """
     with (
-        record_source(where, assigned=False, keys=keys) as records,
+        store_source(where, assigned=False, keys=keys) as records,
         tempfile.TemporaryFile("w+", encoding="utf-8") as spool,
     ):
         found = Workloads.fit(
@@ -114,14 +114,22 @@ def find_workloads(
     return found
 
 
-def found_before(where: Where | None = None, *, keys: KeySource | None = None) -> Found | None:
-    """The workloads that are kept beside a store; ``None`` where none were found yet.
+def found_before(
+    where: Where | None = None, *, keys: KeySource | None = None, embed: Embed = wordllama
+) -> Found:
+    """The workloads that are kept beside a store.
+
+    Args:
+        where: The store; by default that of ``HETAGENT_RECORDS``.
+        keys: Where its keys are.
+        embed: The function that they were found with.
 
     Raises:
-        StoreError: There is no store, they cannot be read, or their key is not here.
+        StoreError: There is no store, or nothing was found in it; they cannot be read, or their key
+            is not here.
     """
     with Reader(where, keys=keys) as reader:
-        return _found(reader, wordllama)
+        return _found(reader, embed)
 
 
 def assign_workloads(
@@ -147,11 +155,6 @@ def assign_workloads(
     """
     with Store(where, keys=keys) as store, Reader(where, keys=keys) as reader:
         found = _found(reader, embed)
-        if found is None:
-            raise StoreError(
-                f"No workloads were found in {reader.name} yet.",
-                hint="Find them: `hetagent workloads`.",
-            )
         every = again or not found.told
         query = Query(unassigned=not every)
         counts, left_out = Counter[str | None](), Counter[str]()
@@ -217,10 +220,14 @@ class AssigningStore:
             return None
 
 
-def _found(reader: Reader, embed: Embed) -> Found | None:
+def _found(reader: Reader, embed: Embed) -> Found:
     packed = reader.attached(WORKLOADS)
     if packed is None:
-        return None
+        raise StoreError(
+            f"There are no workloads beside {reader.name}: none were found since it was made, or "
+            "since records were erased, which they may quote.",
+            hint="Find them: `hetagent workloads`.",
+        )
     head, _, rest = packed.partition(b"\n")
     known = json.loads(head)
     workloads = Workloads.from_bytes(rest, embed=embed)
