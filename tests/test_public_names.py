@@ -145,7 +145,7 @@ def test_the_rule_above_sees_imports():
         ("opentelemetry", ("telemetry.py",)),
         ("outlines", ("constraint.py",)),
         ("ray", ("integrations/ray.py",)),
-        ("pyarrow", ("integrations/", "learn/store_parquet.py")),
+        ("pyarrow", ("integrations/", "learn/store_parquet")),
         ("duckdb", ("learn/store_parquet.py",)),
         ("sqlalchemy", ("learn/store",)),
         ("cryptography", ("learn/store.py", "learn/store_crypto.py")),

@@ -43,9 +43,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(report: Report, options: argparse.Namespace) -> None:
-    """A row for a quarter, half and all of the records, and the targets."""
+    """A row for an eighth, a quarter and all of the records, and the targets."""
     records = getattr(options, "curation_records", RECORDS)
-    sizes = [records // 4, records // 2, records]
+    sizes = [records // 8, records // 4, records]
     found = [_row(report, size) for size in sizes]
     small, _, large = found
     growth = (large["peak_mb"] - small["peak_mb"]) * 2**20 / (large["records"] - small["records"])

@@ -1,6 +1,7 @@
 """`hetagent curate` prints what each step removed, and makes the same dataset again."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from typer.testing import CliRunner
@@ -8,6 +9,7 @@ from typer.testing import CliRunner
 from hetagent.cli.app import app
 from hetagent.errors import InputError
 from hetagent.learn.dataset import Dataset
+from hetagent.learn.store import Store
 from tests.support.calls import call, prose, write_records
 
 
@@ -102,3 +104,20 @@ def test_what_cannot_be_is_said(calls, tmp_path, monkeypatch, words, message):
     with pytest.raises(InputError, match=message):
         invoke(calls, *words)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["calls.jsonl"]
+
+
+def test_a_store_is_the_default_and_only_what_was_there_is_taken_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("HETAGENT_RECORDS", str(tmp_path / "records.db"))
+    monkeypatch.setenv("HETAGENT_KEYS", str(tmp_path / "keys"))
+    with Store() as store:
+        store.append([call(at, prose(at), "yes" if at % 5 else "no") for at in range(40)])
+        result = invoke("--out", tmp_path / "set")
+        assert result.exit_code == 0, result.output
+        later = datetime.now(UTC)
+        store.append([call(90, prose(90)).with_(time=later)])
+    assert "The same" in invoke("--replay", tmp_path / "set").stdout
+    assert "The same" in invoke(tmp_path / "records.db", "--replay", tmp_path / "set").stdout
+    (source,) = Dataset.load(tmp_path / "set").sources
+    assert (source["store"], source["records"]) == (str(tmp_path / "records.db"), 40)
+    data = json.loads(invoke("--out", tmp_path / "more", "--json").stdout)
+    assert data["report"]["read"] == 41

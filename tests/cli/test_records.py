@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from typer.testing import CliRunner
 
 from hetagent.cli.app import app
 from hetagent.errors import StoreError
+from hetagent.learn import redact
 from hetagent.learn.keys import Key
 from hetagent.learn.record import CallError, CallRecord, Usage, new_id
 from hetagent.learn.store import Store
@@ -100,7 +102,7 @@ def test_summary_and_export(made, tmp_path):
     assert {one["name"]: one["calls"] for one in summary} == {None: 3, "w": 3}
     assert "50.0%" in run("summary")
     folder = str(tmp_path / "out")
-    assert run_json("export", folder) == {"records": 6, "days": 6, "folder": folder}
+    assert run_json("export", folder) == {"records": 6, "days": 6, "path": folder}
     assert "6 records" in run("export", folder, "--text")
     from_files = run_json("summary", "--exported", folder, "--by", "model")
     assert {one["name"]: one["calls"] for one in from_files} == {"gpt-4o": 3, "gpt-4o-mini": 3}
@@ -159,3 +161,33 @@ def test_errors_are_two_lines_and_no_traceback(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("error: There are no call records")
     assert len(done.stderr.splitlines()) == 2
+
+
+def test_calls_of_another_tool_come_in_redacted_and_go_out(place, tmp_path, monkeypatch):
+    # spaCy's model takes seconds to load, and has no part in this.
+    plain = partial(redact.Redactor, presidio=False, names=False)
+    monkeypatch.setattr(redact, "Redactor", plain)
+    log = tmp_path / "log.jsonl"
+    message = {"role": "user", "content": "Write to ann.lee@mail.example.org about order 7"}
+    answer = {
+        "choices": [{"message": {"role": "assistant", "content": "ann.lee@mail.example.org"}}]
+    }
+    call = {"timestamp": 1_760_000_000, "workload_id": "mail", "client_id": "acme",
+            "request": {"model": "m", "messages": [message]}, "response": answer}  # fmt: skip
+    log.write_text(json.dumps(call) + "\n")
+    assert "1 records of flywheel" in run("import", str(log))
+    assert run_json("import", str(log))["files"][0]["records"] == 1
+    assert run_json("count") == {"records": 1}
+    assert "NVIDIA" in run("import", "--help")
+    for path in tmp_path.glob("records.db*"):
+        assert b"ann.lee" not in path.read_bytes()
+    for form in ("openai", "flywheel"):
+        out = tmp_path / f"{form}.jsonl"
+        assert run_json("export", str(out), "--format", form) == {
+            "records": 1, "left_out": {}, "path": str(out),
+        }  # fmt: skip
+        (line,) = map(json.loads, out.read_text().splitlines())
+        text = json.dumps(line)
+        assert "ann.lee" not in text
+        said = line.get("request", line)["messages"][0]["content"].split()[2]
+        assert text.count(said) == 2  # the answer still copies it

@@ -450,7 +450,9 @@ def test_the_command(made: Made, tmp_path):
     check_page(*(text := (tmp_path / "report.html").read_text(), Parsed(text)))
     refused = command("report", cwd=tmp_path)
     assert refused.returncode == 2
-    assert refused.stderr.startswith("error: There is nothing to report on.\n")
+    assert refused.stderr.startswith(
+        "error: There is nothing to report on: There are no call records"
+    )
 
 
 def test_run_explains_and_logs(tmp_path):

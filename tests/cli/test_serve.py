@@ -13,9 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 from hetagent.cli.app import app
-from hetagent.errors import InputError
+from hetagent.errors import InputError, StoreError
 from hetagent.gateway import Keys
-from hetagent.learn.store_reader import Reader
+from hetagent.learn.store import Query, Reader, Store
+from hetagent.learn.workload_store import find_workloads
+from tests.support import workload_calls as calls
 from tests.support.stream_server import Piecewise, StreamServer
 
 ASKED = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
@@ -98,6 +100,32 @@ def test_calls_are_in_the_store_redacted_before_it_says_good_bye(tmp_path, monke
     assert all(record.response["choices"][0]["message"]["content"] == "ok" for record in found)
     assert "ann.lee" not in "".join(record.to_json() for record in found)
     assert all(record.redacted for record in found)
+
+
+def test_calls_are_assigned_to_workloads_that_were_found_before(tmp_path, monkeypatch):
+    pytest.importorskip("wordllama")
+    pytest.importorskip("sklearn")
+    database = tmp_path / "records.db"
+    monkeypatch.setenv("HETAGENT_KEYS", str(tmp_path / "keys"))
+    some = calls.orders(40)
+    with Store(database) as store:
+        store.append(some)
+    options = ["--upstream", "http://x", "--records", str(database), "--workloads", "store"]
+    with pytest.raises(StoreError, match="no workloads beside"):
+        CliRunner().invoke(app, ["serve", *options], catch_exceptions=False)
+    (found,) = find_workloads(database)
+    with StreamServer() as upstream:
+        upstream.reply = lambda got: Piecewise([b'{"choices": [{"message": {"content": "ok"}}]}'])
+        options[1] = upstream.url
+        with serve(*options) as (process, said):
+            asked = {"model": "new", **calls.orders(1, seed=7)[0].request}
+            ask(said["base_url"], asked)
+            ask(said["base_url"], {**ASKED, "model": "new"})
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=120)
+    with Reader(database) as reader:
+        new = list(reader.records(Query(model="new")))
+    assert [record.workload for record in new] == [found.name, None]
 
 
 def test_a_local_model_under_another_name_beside_a_server(tiny_path, scratch_cache):

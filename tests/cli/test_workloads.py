@@ -9,9 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from hetagent.cli.app import app
-from hetagent.errors import InputError
+from hetagent.errors import InputError, StoreError
 from hetagent.learn.cluster import Workloads
 from hetagent.learn.cluster_names import by_model
+from hetagent.learn.store import Reader, Store
 from hetagent.models.scripted import Answer, Scripted
 from hetagent.report.markup import rendered
 from hetagent.report.workloads import workloads_section
@@ -74,19 +75,18 @@ def test_a_file_is_exported_that_imports(records, tmp_path, monkeypatch):
     assert run("export", name, "--saved", tmp_path / "kept", "--out", "-") == target.read_text()
 
 
-@pytest.mark.parametrize("words", [[], ["--records", "x", "--saved", "y"]])
-def test_records_or_saved_workloads_are_needed_and_not_both(words):
+def test_records_and_saved_workloads_are_not_both_taken():
     with pytest.raises(InputError, match="--saved"):
-        run(*words)
+        run("--records", "x", "--saved", "y")
 
 
 def test_a_line_that_is_no_record_is_named(tmp_path):
     path = tmp_path / "calls.jsonl"
     path.write_text(calls.shop(1)[0].to_json() + "\n{}\n")
-    with pytest.raises(InputError, match=r"calls\.jsonl, line 2"):
+    with pytest.raises(InputError, match=r"Line 2 of .*calls\.jsonl"):
         run("--records", path)
     path.write_text("no json\n")
-    with pytest.raises(InputError, match="line 1 is not JSON"):
+    with pytest.raises(InputError, match="no format that is known"):
         run("--records", path)
     with pytest.raises(InputError, match="cannot be read"):
         run("--records", tmp_path / "nothing.jsonl")
@@ -133,3 +133,67 @@ def test_the_page_has_the_section_too(records, tmp_path):
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["workloads"]["total"] == 160
     assert "How calls divide" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("HETAGENT_RECORDS", str(tmp_path / "records.db"))
+    monkeypatch.setenv("HETAGENT_KEYS", str(tmp_path / "keys"))
+    with Store() as opened:
+        opened.append(calls.shop(40) + calls.orders(30) + calls.talk(10))
+        opened.append([one.with_(trainable="no-train", interactive=True) for one in calls.talk(4)])
+        opened.append([one.with_(trainable="no-train") for one in calls.talk(3, seed=5)])
+    return tmp_path / "records.db"
+
+
+def summary() -> dict[str | None, int]:
+    with Reader() as reader:
+        return {one.name: one.calls for one in reader.totals()}
+
+
+def test_without_records_the_default_store_is_searched_and_told(store):
+    text = run()
+    assert "13 of 83 calls (15.7%) are of none." in text
+    assert "Left out: 4 calls in which a person talks with the model (--interactive)." in text
+    assert "3 answers may not train a model; of 80 answers it is not known" in text
+    known = summary()
+    assert sorted(known.values()) == [17, 30, 40]
+    name = next(one for one, count in known.items() if count == 30)
+    assert json.loads(run("show", name, "--json"))["size"] == 30
+    assert "def " in run("export", name, "--out", "-")
+    with Store() as opened:
+        opened.append(calls.orders(5, seed=2))
+    assert json.loads(run("assign", "--json")) == {
+        "records": 18,
+        "workloads": {name: 5},
+        "unassigned": 13,
+        "left_out": {"interactive": 4},
+    }
+    assert "13 of 13 records are of none." in run("assign", "--records", store)
+    assert "35 of" in run("assign", "--again")
+
+
+def test_a_dry_run_writes_nothing(store):
+    before = sorted(one.name for one in store.parent.iterdir())
+    assert "3 labels" in run("--dry-run")
+    assert summary() == {None: 87}
+    assert sorted(one.name for one in store.parent.iterdir()) == before
+    with pytest.raises(StoreError, match="no workloads beside"):
+        run("show", "x")
+
+
+def test_a_store_and_a_log_are_searched_together_without_being_told(store, records):
+    text = run("--records", store, "--records", records)
+    assert "of 243 calls" in text
+    assert summary() == {None: 87}
+
+
+def test_the_report_has_the_stores_workloads(store, tmp_path):
+    run()
+    page = tmp_path / "page.html"
+    for words in ([], ["--records", str(store)]):
+        result = CliRunner().invoke(
+            app, ["report", *words, "--out", str(page), "--json"], catch_exceptions=False
+        )
+        assert json.loads(result.stdout)["workloads"]["total"] == 83
+    assert "How calls divide" in page.read_text(encoding="utf-8")

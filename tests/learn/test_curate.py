@@ -1,7 +1,6 @@
 """Datasets of records: nothing leaks, the same comes again, and each removal is accounted for."""
 
 import errno
-import gzip
 import json
 import os
 import random
@@ -15,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hetagent.errors import InputError, StoreError
-from hetagent.learn.curate import STEPS, curate, records_from
+from hetagent.learn.curate import STEPS, curate
 from hetagent.learn.curate_recipe import Balance, Near, Recipe, Split
 from hetagent.learn.curate_words import Shingles, words_of
 from hetagent.learn.dataset import Dataset
-from tests.support.calls import BEGIN, SEARCH, call, prose, write_records
+from tests.support.calls import BEGIN, SEARCH, call, prose
 
 TOOLS = {"tools": [SEARCH]}
 
@@ -380,24 +379,6 @@ def test_a_folder_in_use_is_not_touched(tmp_path):
     second = curate([call(2, "y")], to=tmp_path / "set", replace=True)
     assert Dataset.load(tmp_path / "set").hash == second.hash != first.hash
     assert sorted(one.name for one in tmp_path.iterdir()) == ["notes.txt", "set"]
-
-
-def test_records_are_read_from_json_lines(tmp_path):
-    records = [call(at, prose(at)) for at in range(3)]
-    path = write_records(tmp_path / "calls.jsonl", records)
-    assert list(records_from(path)) == records
-    packed = tmp_path / "calls.jsonl.gz"
-    packed.write_bytes(gzip.compress(path.read_bytes()))
-    assert list(records_from(packed)) == records
-
-
-@pytest.mark.parametrize("line", ["{", "3", '{"format": 9}', '{"format": 1}', "\udcff"])
-def test_a_line_that_is_no_record_is_named(tmp_path, line):
-    path = tmp_path / "calls.jsonl"
-    whole = call(1, "x").to_json() + "\n\n" + line + "\n"
-    path.write_bytes(whole.encode(errors="surrogateescape"))
-    with pytest.raises(InputError, match="at line 3"):
-        list(records_from(path))
 
 
 def test_a_dataset_is_as_it_was_written_and_a_change_is_seen(tmp_path):

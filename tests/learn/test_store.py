@@ -232,7 +232,9 @@ def test_large_records_are_read_a_few_at_a_time(store, reader, record, monkeypat
     monkeypatch.setattr("hetagent.learn.store_reader._MOST_BYTES", 1_000_000)
     asked = []
     some = Reader._some
-    monkeypatch.setattr(Reader, "_some", lambda self, ids: asked.append(ids) or some(self, ids))
+    monkeypatch.setattr(
+        Reader, "_some", lambda self, ids, **how: asked.append(ids) or some(self, ids, **how)
+    )
     assert sum(1 for _ in reader.records()) == 12
     assert [len(ids) for ids in asked] == [3, 3, 3, 3]
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hetagent.errors import StoreError
-from hetagent.learn.store import Custodian, Reader, Store
+from hetagent.learn.store import Custodian, Query, Reader, Store
 from hetagent.learn.store_roles import role_grants
 from hetagent.learn.store_rotation import KeyRing
 
@@ -31,6 +31,7 @@ def test_a_writer_writes_and_reads_nothing(places, keys, record):
         store.append([one])
         store.append([one])
         store.assign({one.id: "w"})
+        store.unassign(Query(interactive=True))
     with Reader(places["writer"], keys=keys) as reader:
         for use in (lambda: reader.get(one.id), lambda: list(reader.rows()), reader.totals):
             with pytest.raises(StoreError, match="does not allow") as caught:

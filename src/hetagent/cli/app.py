@@ -10,7 +10,14 @@ import typer
 from hetagent.cli import curate
 from hetagent.cli.calibrate import EPILOG, calibrate
 from hetagent.cli.models import app as models_app
-from hetagent.cli.options import EscalateOption, JsonOption, LlmOption, SlmOption, ValueOption
+from hetagent.cli.options import (
+    EscalateOption,
+    JsonOption,
+    LlmOption,
+    RecordsOption,
+    SlmOption,
+    ValueOption,
+)
 from hetagent.cli.records import app as records_app
 from hetagent.cli.redaction import KeepTextOption, PatternOption, RedactionOption, redact, told
 from hetagent.cli.workloads import app as workloads_app
@@ -116,12 +123,17 @@ def report(
         Path | None,
         typer.Option("--workloads", help="A folder, as hetagent workloads --save writes it."),
     ] = None,
+    records: RecordsOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="The page; report.html unless told.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write one HTML page: what certificates promise, what came of it, and what calls repeat."""
+    """Write one HTML page: what certificates promise, what came of it, and what calls repeat.
+
+    Workloads are those found before in a store of records, or those of a file of them. With
+    nothing given they are those of the default store.
+    """
     from hetagent.cli.report import run_report
 
     run_report(
@@ -129,6 +141,7 @@ def report(
         logs=log or [],
         audits=audits or [],
         workloads=workloads,
+        records=records,
         out=out,
         as_json=as_json,
     )
@@ -229,6 +242,13 @@ def serve(
     redaction: RedactionOption = None,
     keep_text: KeepTextOption = None,
     pattern: PatternOption = None,
+    workloads: Annotated[
+        str | None,
+        typer.Option(
+            help="Assign calls as they are recorded to the workloads in this folder, or to those "
+            "found in the store: --workloads store."
+        ),
+    ] = None,
     keys: Annotated[
         Path | None, typer.Option(help="The gateway's own keys; without, everyone is let in.")
     ] = None,
@@ -266,6 +286,7 @@ def serve(
         records=records,
         record=record,
         redaction=told(redaction, keep=keep_text, patterns=pattern),
+        workloads=workloads,
         keys=keys,
         host=host,
         port=port,

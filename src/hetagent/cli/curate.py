@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from hashlib import sha256
+from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from hetagent.cli.options import JsonOption
+from hetagent.cli.progress import told_stages
 from hetagent.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,7 +30,14 @@ EPILOG = (
 
 
 def curate_records(
-    file: Annotated[Path, typer.Argument(help="Call records as JSON lines; .gz is read too.")],
+    records: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="A store, a log that can be imported, or a Parquet export with text. Default: "
+            "$HETAGENT_RECORDS, else the user's own store.",
+            show_default=False,
+        ),
+    ] = None,
     *,
     out: Annotated[Path | None, typer.Option("--out", help="The dataset's folder.")] = None,
     recipe: Annotated[
@@ -110,10 +117,10 @@ def curate_records(
                 "A dataset is made again by its own recipe.",
                 hint="Leave the options of recipes out, or make another one with --out.",
             )
-        _replay(file, replay, as_json=as_json)
+        _replay(records or [], replay, as_json=as_json)
         return
     known = _recipe(recipe, changes, without_near=threshold == 0)
-    dataset = _made(file, known, out, replace=replace, shown=not as_json)
+    dataset = _made(records or [], known, out, replace=replace, quiet=as_json)
     if as_json:
         sys.stdout.write(json.dumps(_data(dataset), indent=1) + "\n")
     else:
@@ -143,26 +150,39 @@ def _recipe(file: Path | None, changes: dict[str, Any], *, without_near: bool) -
     return Recipe.from_dict(data)
 
 
-def _made(file: Path, recipe: Recipe, out: Path, *, replace: bool, shown: bool) -> Dataset:
-    from hetagent.learn.curate import curate, records_from
+def _made(
+    places: list[str],
+    recipe: Recipe,
+    out: Path,
+    *,
+    replace: bool,
+    quiet: bool,
+    until: datetime | None = None,
+) -> Dataset:
+    from hetagent.integrations.sources import record_source
+    from hetagent.learn.curate import curate
 
-    with _Stages(shown=shown) as stages:
+    with record_source(*places, until=until) as records, told_stages(quiet=quiet) as progress:
         return curate(
-            records_from(file),
+            records,
             recipe,
             to=out,
-            sources=[{"file": file.name, "sha256": _hash(file)}],
+            sources=records.facts(),
             replace=replace,
-            on_progress=stages.at,
+            on_progress=progress,
         )
 
 
-def _replay(file: Path, folder: Path, *, as_json: bool) -> None:
+def _replay(places: list[str], folder: Path, *, as_json: bool) -> None:
+    """Make a dataset again; of a store only what was there when it was made."""
     from hetagent.learn.dataset import Dataset
+    from hetagent.learn.source import until_of
 
     old = Dataset.load(folder)
+    until = until_of(old.sources)
     with tempfile.TemporaryDirectory(prefix=".replay.", dir=folder.resolve().parent) as work:
-        new = _made(file, old.recipe, Path(work) / "dataset", replace=False, shown=not as_json)
+        out = Path(work) / "dataset"
+        new = _made(places, old.recipe, out, replace=False, quiet=as_json, until=until)
     same = new.hash == old.hash
     if as_json:
         said = {"same": same, "hash": old.hash, "replayed": new.hash, "counts": dict(new.counts)}
@@ -178,17 +198,6 @@ def _replay(file: Path, folder: Path, *, as_json: bool) -> None:
     raise typer.Exit(0 if same else 1)
 
 
-def _hash(file: Path) -> str:
-    found = sha256()
-    try:
-        with file.open("rb") as opened:
-            while part := opened.read(1 << 20):
-                found.update(part)
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error}.", hint="Check the path.") from error
-    return found.hexdigest()
-
-
 def _data(dataset: Dataset) -> dict[str, Any]:
     return {
         "folder": str(dataset.folder),
@@ -198,46 +207,6 @@ def _data(dataset: Dataset) -> dict[str, Any]:
         "sources": list(dataset.sources),
         "report": dataset.report.to_dict(),
     }
-
-
-class _Stages:
-    """What is being done, on standard error, where that is a terminal."""
-
-    def __init__(self, *, shown: bool) -> None:
-        self._shown = shown and sys.stderr.isatty()
-        self._bar: Any = None
-        self._task: Any = None
-
-    def __enter__(self) -> Self:
-        if self._shown:
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-            self._bar = Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                TextColumn("{task.completed:,}"),
-                TimeElapsedColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self._task = self._bar.add_task("reading", total=None)
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def at(self, stage: str, done: int, total: int | None) -> None:
-        """Show a stage and how far it is."""
-        if self._bar is not None:
-            self._bar.update(self._task, description=stage, completed=done, total=total)
 
 
 def _print(dataset: Dataset) -> None:

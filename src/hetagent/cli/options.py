@@ -14,6 +14,7 @@ __all__ = [
     "EscalateOption",
     "JsonOption",
     "LlmOption",
+    "RecordsOption",
     "SlmOption",
     "StoreOption",
     "ValueOption",
@@ -38,6 +39,15 @@ StoreOption = Annotated[
     typer.Option(
         "--store",
         help="A file or postgresql:// address; default: $HETAGENT_RECORDS, else the user's own.",
+        show_default=False,
+    ),
+]
+RecordsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--records",
+        help="A store, a log that can be imported, or a Parquet export with text; several times "
+        "if need be. Default: $HETAGENT_RECORDS, else the user's own store.",
         show_default=False,
     ),
 ]

@@ -11,27 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hetagent.cli.options import JsonOption
+from hetagent.cli.options import JsonOption, StoreOption
+from hetagent.cli.progress import told_progress
 from hetagent.cli.redaction import KeepTextOption, PatternOption, RedactionOption, told
 from hetagent.errors import InputError
 
 if TYPE_CHECKING:
     from hetagent.learn.redact_config import Redaction
 
-__all__ = ["export_records", "formats_epilog", "import_records"]
+__all__ = ["export_records", "exports_epilog", "formats_epilog", "import_records"]
 
 _DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
 _SHOWN_FAULTS = 5
 _PARQUET = "parquet"
-
-_Store = Annotated[
-    str | None,
-    typer.Option(
-        "--store",
-        help="A file or postgresql:// address; default: $HETAGENT_RECORDS, else the user's own.",
-        show_default=False,
-    ),
-]
+_SHORT = {"openai": "openai-finetuning"}
 
 
 def formats_epilog() -> str:
@@ -39,6 +32,16 @@ def formats_epilog() -> str:
     from hetagent.integrations.importing import FORMATS
 
     return "Formats: " + "; ".join(f"{name} ({one.summary})" for name, one in FORMATS.items())
+
+
+def exports_epilog() -> str:
+    """What the help of exporting ends with."""
+    return (
+        "parquet is for DuckDB and its kind; flywheel is NVIDIA's data flywheel, and openai its "
+        "examples for fine-tuning: for training both leave out calls that failed, in which a "
+        "person talks with the model, or whose answers may not train one. hetagent is whole "
+        "records, which can be imported again."
+    )
 
 
 def import_records(
@@ -72,7 +75,7 @@ def import_records(
     redaction: RedactionOption = None,
     keep_text: KeepTextOption = None,
     pattern: PatternOption = None,
-    store: _Store = None,
+    store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Redact the calls of other tools' logs and keep them; a second time changes nothing."""
@@ -104,7 +107,7 @@ def import_records(
                 defaults=defaults,
                 fault=faults.append if skip_faults else None,
             )
-            with _progress(f"importing {file.name}", quiet=as_json) as tell:
+            with told_progress(f"importing {file.name}", None, quiet=as_json) as tell:
                 done = keep(records, tell)
             known = {"file": str(file), "format": name, "records": done.records}
             report.append({**known, "failed": done.failed, "faults": len(faults) - before})
@@ -116,7 +119,7 @@ def export_records(
     *,
     format: Annotated[  # noqa: A002 - the word for it
         str,
-        typer.Option("--format", help="parquet, flywheel, openai-finetuning or hetagent."),
+        typer.Option("--format", help="parquet, flywheel, openai or hetagent."),
     ] = _PARQUET,
     text: Annotated[
         bool, typer.Option("--text", help="Parquet: also what was said, readable.")
@@ -138,12 +141,12 @@ def export_records(
     failed: Annotated[
         bool | None, typer.Option("--failed/--succeeded", help="Only failed calls, or only others.")
     ] = None,
-    store: _Store = None,
+    store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write records for other tools: as Parquet, or as one JSON object a line."""
+    """Write records for other tools: as Parquet, a file for each day, or a JSON object a line."""
     from hetagent.integrations.exporting import export_records as write
-    from hetagent.learn.store import Query, Reader  # type: ignore[import-not-found, unused-ignore]
+    from hetagent.learn.store import Query, Reader
 
     query = Query(
         since=None if since is None else since.replace(tzinfo=UTC),
@@ -153,11 +156,12 @@ def export_records(
         failed=failed,
     )
     to_stdout = str(path) == "-"
-    with Reader(store) as reader, _progress("exporting", quiet=as_json) as tell:
+    with (
+        Reader(store) as reader,
+        told_progress("exporting", None if as_json else reader.count(query), quiet=as_json) as tell,
+    ):
         if format == _PARQUET:
-            from hetagent.learn.store_parquet import (  # type: ignore[import-not-found, unused-ignore]
-                export_parquet,
-            )
+            from hetagent.learn.store_parquet import export_parquet
 
             parquet = export_parquet(reader, path, query=query, text=text, progress=tell)
             done: dict[str, Any] = {"records": parquet.records, "days": parquet.days}
@@ -165,7 +169,7 @@ def export_records(
             lines = write(
                 reader.records(query),
                 path,
-                format=format,
+                format=_SHORT.get(format, format),
                 interactive=interactive,
                 no_train=no_train,
                 tell=tell,
@@ -174,9 +178,12 @@ def export_records(
     if as_json:
         typer.echo(json.dumps({**done, "path": str(path)}), err=to_stdout)
         return
-    typer.echo(f"{done['records']:,} records are in {path}.", err=True)
+    days = f" of {done['days']:,} days" if "days" in done else ""
+    typer.echo(f"{done['records']:,} records{days} are in {path}.", err=to_stdout)
     for why, count in sorted(done.get("left_out", {}).items()):
         typer.echo(f"{count:,} left out: {why}.", err=True)
+    if text and format == _PARQUET:
+        typer.echo("They can be read by whoever can read these files.", err=True)
 
 
 def _rules(given: list[str]) -> dict[str, Any]:
@@ -207,10 +214,7 @@ def _kept(
             None,
         )
         return
-    from hetagent.learn.store import (  # type: ignore[import-not-found, unused-ignore]
-        Custodian,
-        Store,
-    )
+    from hetagent.learn.store import Custodian, Store
 
     with (
         Store(store) as opened,
@@ -245,25 +249,3 @@ def _tell_import(
         typer.echo(f"skipped: {error.message}", err=True)
     if len(faults) > _SHOWN_FAULTS:
         typer.echo(f"and {len(faults) - _SHOWN_FAULTS:,} more.", err=True)
-
-
-@contextmanager
-def _progress(words: str, *, quiet: bool) -> Iterator[Callable[[int], None] | None]:
-    """A count on a terminal; nothing where nobody would see it."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield None
-        return
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TextColumn("{task.completed:,.0f}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(words, total=None)
-        yield lambda done: bar.update(task, completed=done)

@@ -1,4 +1,4 @@
-"""``hetagent records``: list, show, sum up and export the calls that were recorded."""
+"""``hetagent records``: list, show and sum up the calls that were recorded."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hetagent.cli.options import JsonOption, StoreOption
-from hetagent.cli.progress import told_progress
 
 if TYPE_CHECKING:
     from hetagent.learn.store import Query, Totals
 
-__all__ = ["count_records", "export_records", "list_records", "show_record", "sum_up"]
+__all__ = ["count_records", "list_records", "show_record", "sum_up"]
 
 _DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
 _Since = Annotated[
@@ -146,39 +145,6 @@ def sum_up(
         )
         return
     _print_totals(totals, by)
-
-
-def export_records(
-    folder: Annotated[Path, typer.Argument(help="Where the files go, one for each day.")],
-    *,
-    text: Annotated[
-        bool, typer.Option("--text", help="Also what was said, readable; needs the records' key.")
-    ] = False,
-    since: _Since = None,
-    until: _Until = None,
-    workload: _Workload = None,
-    model: _Model = None,
-    failed: _Failed = None,
-    store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Write records as Parquet, partitioned by day, for DuckDB and its kind."""
-    from dataclasses import asdict
-
-    from hetagent.learn.store import Reader
-    from hetagent.learn.store_parquet import export_parquet
-
-    query = _query(since=since, until=until, workload=workload, model=model, failed=failed)
-    with Reader(store) as reader:
-        total = None if as_json else reader.count(query)
-        with told_progress("exporting", total, quiet=as_json) as progress:
-            done = export_parquet(reader, folder, query=query, text=text, progress=progress)
-    if as_json:
-        typer.echo(json.dumps({**asdict(done), "folder": str(folder)}))
-        return
-    typer.echo(f"{done.records:,} records of {done.days} days are in {folder}.")
-    if text:
-        typer.echo("They can be read by whoever can read these files.", err=True)
 
 
 def _query(

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from hetagent.calibrate.audits import Audits, AuditStatus
 from hetagent.calibrate.certificate import Certificate
-from hetagent.errors import InputError
+from hetagent.cli.workloads import workloads_of
+from hetagent.errors import InputError, MissingExtraError, StoreError
 from hetagent.learn.cluster import Workloads
 from hetagent.report.figures import Report
 from hetagent.report.page import page
@@ -27,6 +28,7 @@ def run_report(
     out: Path | None,
     as_json: bool,
     workloads: Path | None = None,
+    records: list[str] | None = None,
 ) -> None:
     """Write the page, and say where it is or print its numbers.
 
@@ -37,18 +39,19 @@ def run_report(
         out: Where the page goes; ``None`` for ``report.html``, or for none where JSON is wanted.
         as_json: Whether to print the numbers as JSON.
         workloads: A folder that `Workloads.save` wrote.
+        records: Where workloads were found before, or files to find them in. Where nothing is
+            given at all it is the default store.
 
     Raises:
         InputError: There is nothing to report on, or a file cannot be read or written.
         CertificateError: A certificate, or the state of audits, cannot be read.
         StoreError: The workloads cannot be read.
     """
-    if not certificates and not logs and workloads is None:
-        raise InputError(
-            "There is nothing to report on.",
-            hint="Give --certificate FILE or --log FILE, each several times if need be, or "
-            "--workloads FOLDER.",
-        )
+    found = None
+    if workloads is not None or records:
+        found = workloads_of(records, workloads, quiet=as_json)
+    elif not certificates and not logs:
+        found = _of_default_store()
     report = Report.of(
         [Certificate.load(file) for path in certificates for file in _files(path)],
         read_runs(logs),
@@ -56,7 +59,6 @@ def run_report(
         made=datetime.now(UTC),
         logs=[path.name for path in logs],
     )
-    found = Workloads.load(workloads) if workloads is not None else None
     target = out or (None if as_json else Path("report.html"))
     if target is not None:
         _write(target, page(report, workloads=found))
@@ -65,6 +67,17 @@ def run_report(
         sys.stdout.write(json.dumps({**report.to_dict(), **more}, indent=1) + "\n")
     elif target is not None:
         sys.stdout.write(f"Wrote {target}.\n")
+
+
+def _of_default_store() -> Workloads:
+    try:
+        return workloads_of(None)
+    except (StoreError, MissingExtraError) as error:
+        raise InputError(
+            f"There is nothing to report on: {error.message}",
+            hint="Give --certificate FILE or --log FILE, each several times if need be, "
+            "--records SOURCE or --workloads FOLDER.",
+        ) from error
 
 
 def _files(path: Path) -> list[Path]:

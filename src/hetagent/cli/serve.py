@@ -20,8 +20,9 @@ from hetagent.learn.record import Trainable
 if TYPE_CHECKING:
     from hetagent.gateway import Gateway, Keys, Upstream
     from hetagent.gateway.apis import Api
-    from hetagent.learn.pipeline import Pipeline
+    from hetagent.learn.pipeline import Pipeline, RecordStore
     from hetagent.learn.redact_config import Redaction
+    from hetagent.learn.store import Store
 
 __all__ = ["make_key", "run_serve"]
 
@@ -34,6 +35,7 @@ _KEYS: dict[str, str] = {
 _TALKATIVE = ("httpx", "httpcore", "hpack", "h11", "openai", "LiteLLM", "LiteLLM Router")
 # Redaction computes in a thread of its own; calls must not wait for its turn to end.
 _SWITCH_SECONDS = 0.0005
+_IN_STORE = "store"
 
 
 def make_key(keys: Path | None, name: str, *, as_json: bool) -> None:
@@ -64,6 +66,7 @@ def run_serve(
     records: str | None,
     record: bool,
     redaction: Redaction,
+    workloads: str | None,
     keys: Path | None,
     host: str,
     port: int,
@@ -91,7 +94,8 @@ def run_serve(
         )
         pipeline, place = None, None
         if record:
-            pipeline, place = stack.enter_context(_recording(records, redaction))
+            recording = _recording(records, redaction, workloads)
+            pipeline, place = stack.enter_context(recording)
         gateway = Gateway(*upstreams, pipeline=pipeline, keys=read, limits=limits)
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
         for talkative in _TALKATIVE:
@@ -171,13 +175,27 @@ def _own_key(api: str) -> str:
 
 
 @contextmanager
-def _recording(records: str | None, redaction: Redaction) -> Iterator[tuple[Pipeline, str]]:
+def _recording(
+    records: str | None, redaction: Redaction, workloads: str | None
+) -> Iterator[tuple[Pipeline, str]]:
     """What keeps the records, and where."""
     from hetagent.learn.pipeline import Pipeline
     from hetagent.learn.store import Store
 
     with Store(records) as store, redaction.redactor(store.surrogate_key) as redactor:
-        yield Pipeline(store, redact=redactor), store.name
+        kept = store if workloads is None else _assigning(store, records, workloads)
+        yield Pipeline(kept, redact=redactor), store.name
+
+
+def _assigning(store: Store, records: str | None, workloads: str) -> RecordStore:
+    """A store that tells records their workloads as they come."""
+    from hetagent.learn.cluster import Workloads
+    from hetagent.learn.workload_store import AssigningStore, found_before
+
+    if workloads != _IN_STORE:
+        return AssigningStore(store, Workloads.load(workloads))
+    found = found_before(records)
+    return AssigningStore(store, found.workloads, interactive=found.interactive)
 
 
 def _price(given: str | None) -> tuple[float, float] | None:

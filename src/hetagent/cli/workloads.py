@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hetagent.cli.options import JsonOption, model_named
+from hetagent.cli.options import JsonOption, RecordsOption, model_named
+from hetagent.cli.progress import told_stages
+from hetagent.cli.workloads_shown import print_list, print_one
 from hetagent.errors import InputError
 
 if TYPE_CHECKING:
     from hetagent.learn.cluster import Workloads
-    from hetagent.learn.workload import Workload
+    from hetagent.learn.cluster_names import Namer
 
-__all__ = ["app"]
+__all__ = ["app", "workloads_of"]
 
 app = typer.Typer(name="workloads", help="Find the tasks that an agent's calls repeat.")
 
-_Records = Annotated[
-    list[Path] | None,
-    typer.Option("--records", help="Call records, one in JSON on each line; several times if "
-                 "need be."),
-]  # fmt: skip
 _Saved = Annotated[
     Path | None, typer.Option("--saved", help="A folder that --save wrote, instead of records.")
 ]
@@ -38,51 +34,96 @@ _Name = Annotated[str, typer.Argument(help="The workload's name, as the list has
 def list_workloads(
     context: typer.Context,
     *,
-    records: _Records = None,
+    records: RecordsOption = None,
     saved: _Saved = None,
     save: Annotated[
         Path | None, typer.Option("--save", help="Keep them in this folder, to assign new calls.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write nothing to the store or beside it.")
+    ] = False,
     namer: Annotated[
         str | None, typer.Option("--namer", help="A model that names them; default: by terms.")
     ] = None,
     interactive: _Interactive = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List the workloads of some call records, the largest first."""
+    """Find the workloads of recorded calls, and list them, the largest first.
+
+    In a store each record is told which one it is of, and what was found is kept beside it, so
+    that `hetagent workloads assign` knows new calls.
+    """
     if context.invoked_subcommand is not None:
         return
-    found = _found(records, saved, interactive=interactive, namer=namer)
+    if saved is not None:
+        found = _load(saved, records)
+    else:
+        found = _find(records, interactive=interactive, namer=namer, dry_run=dry_run, quiet=as_json)
     if save is not None:
         found.save(save)
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
     else:
-        _print_list(found)
+        print_list(found)
+
+
+@app.command("assign")
+def assign_calls(
+    *,
+    records: Annotated[
+        str | None,
+        typer.Option(
+            "--records", help="The store; default: $HETAGENT_RECORDS, else the user's own."
+        ),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Assign all records anew, not only those of none.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Assign a store's new records to the workloads that were found in it before."""
+    from hetagent.learn.workload_store import assign_workloads
+
+    with told_stages(quiet=as_json) as progress:
+        done = assign_workloads(records, again=again, progress=progress)
+    if as_json:
+        data = {
+            "records": done.records,
+            "workloads": dict(done.workloads),
+            "unassigned": done.unassigned,
+            "left_out": dict(done.left_out),
+        }
+        typer.echo(json.dumps(data))
+        return
+    for name, count in done.workloads.items():
+        typer.echo(f"{count:,} of {name}.")
+    typer.echo(f"{done.unassigned:,} of {done.records:,} records are of none.")
+    for why, count in done.left_out.items():
+        typer.echo(f"{count:,} left out: {why}.")
 
 
 @app.command("show")
 def show_workload(
     name: _Name,
     *,
-    records: _Records = None,
+    records: RecordsOption = None,
     saved: _Saved = None,
     interactive: _Interactive = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show all that is known of one workload."""
-    workload = _found(records, saved, interactive=interactive)[name]
+    """Show all that is known of one workload; of a store's, as it was found before."""
+    workload = workloads_of(records, saved, interactive=interactive, quiet=as_json)[name]
     if as_json:
         typer.echo(json.dumps(workload.to_dict(), indent=2, ensure_ascii=False))
     else:
-        _print_one(workload)
+        print_one(workload)
 
 
 @app.command("export")
 def export_workload(
     name: _Name,
     *,
-    records: _Records = None,
+    records: RecordsOption = None,
     saved: _Saved = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="The file; NAME.py unless told, - for stdout.")
@@ -90,123 +131,90 @@ def export_workload(
     interactive: _Interactive = False,
 ) -> None:
     """Write a Python file that declares the workload as a skill."""
+    from hetagent.files import write_whole
     from hetagent.learn.cluster_slots import slug
     from hetagent.learn.workload_export import export
 
-    source = export(_found(records, saved, interactive=interactive)[name])
+    source = export(workloads_of(records, saved, interactive=interactive)[name])
     target = out or Path(f"{slug(name)}.py")
     if str(target) == "-":
         typer.echo(source, nl=False)
         return
     try:
-        target.write_text(source, encoding="utf-8")
+        write_whole(target, source)
     except OSError as error:
         raise InputError(f"{target} cannot be written: {error}.", hint="Check --out.") from error
     typer.echo(f"Wrote {target}.")
 
 
-def _found(
-    records: list[Path] | None, saved: Path | None, *, interactive: bool, namer: str | None = None
+def workloads_of(
+    records: list[str] | None,
+    saved: Path | None = None,
+    *,
+    interactive: bool = False,
+    quiet: bool = False,
 ) -> Workloads:
-    from hetagent.learn.cluster import Workloads
-    from hetagent.learn.cluster_files import read_records
-    from hetagent.learn.cluster_names import by_model
+    """Workloads that were found before, in a folder or beside a store; else those of some files.
 
-    if bool(records) == bool(saved):
+    Raises:
+        InputError: Both are given, or a file cannot be read.
+        StoreError: There are none.
+    """
+    from hetagent.learn.workload_store import found_before
+
+    if saved is not None:
+        return _load(saved, records)
+    if _one_store(records):
+        return found_before(_place(records)).workloads
+    return _find(records, interactive=interactive, dry_run=True, quiet=quiet)
+
+
+def _load(saved: Path, records: list[str] | None) -> Workloads:
+    from hetagent.learn.cluster import Workloads
+
+    if records:
         raise InputError(
-            "Give --records or --saved."
-            if not records
-            else "Both --records and --saved are given.",
+            "Both --records and --saved are given.",
             hint="Records are searched for workloads; --saved names a folder with those found "
             "before.",
         )
-    if saved is not None:
-        return Workloads.load(saved)
-    with _working("Reading records"):
-        calls = list(read_records(records or []))
-    with _working(f"Finding workloads in {len(calls):,} calls"):
-        named = by_model(model_named(namer)) if namer else None
-        return Workloads.fit(calls, interactive=interactive, namer=named)
+    return Workloads.load(saved)
 
 
-def _working(label: str) -> Any:
-    """Something that moves while one waits, on a terminal."""
-    from rich.console import Console
+def _find(
+    records: list[str] | None,
+    *,
+    interactive: bool,
+    dry_run: bool,
+    namer: str | None = None,
+    quiet: bool,
+) -> Workloads:
+    from hetagent.integrations.sources import record_source
+    from hetagent.learn.cluster import Workloads
+    from hetagent.learn.workload_store import find_workloads
 
-    return Console(stderr=True, quiet=not sys.stderr.isatty()).status(f"{label} …")
-
-
-def _print_list(found: Workloads) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("workload", no_wrap=True)
-    for head in ("calls", "share", "tokens", "cost"):
-        table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("answers")
-    table.add_column("verdict")
-    for one in found:
-        table.add_row(
-            Text(one.name),
-            f"{one.size:,}",
-            f"{one.share:.1%}",
-            f"{one.token_share:.1%}",
-            f"{one.cost_share:.1%}" if one.cost_usd else "-",
-            Text(_answers(one)),
-            Text(one.verdict.in_words, style="green" if one.verdict.narrow else "yellow"),
-        )
-    console = Console(highlight=False)
-    console.print(table)
-    share = found.unassigned / max(1, found.total)
-    console.print(f"\n{found.unassigned:,} of {found.total:,} calls ({share:.1%}) are of none.")
+    named = _namer(namer)
+    with told_stages(quiet=quiet) as progress:
+        if _one_store(records) and not dry_run:
+            return find_workloads(
+                _place(records), interactive=interactive, namer=named, progress=progress
+            )
+        with record_source(*(records or ()), assigned=False) as source:
+            return Workloads.fit(source, interactive=interactive, namer=named, progress=progress)
 
 
-def _answers(one: Workload) -> str:
-    output = one.output
-    match output.kind:
-        case "labels":
-            return f"{len(output.labels)} labels"
-        case "tools":
-            return f"{len(output.tools)} tools" if output.tools else "any tool offered"
-        case "json":
-            return "JSON"
-        case "text":
-            return f"text, {output.words:.0f} words"
+def _namer(name: str | None) -> Namer | None:
+    from hetagent.learn.cluster_names import by_model
+
+    return None if name is None else by_model(model_named(name))
 
 
-def _print_one(one: Workload) -> None:
-    from rich.console import Console
-    from rich.markup import escape
+def _one_store(records: list[str] | None) -> bool:
+    """Whether it is one store, which can be told what was found."""
+    from hetagent.integrations.sources import kind_of
 
-    console = Console(highlight=False)
-    wordings = "1 wording" if one.wordings == 1 else f"{one.wordings} wordings"
-    console.print(f"[bold]{escape(one.name)}[/]: {one.size:,} calls ({one.share:.1%}), {wordings}")
-    console.print(f"{one.verdict.in_words}:")
-    for reason in one.verdict.reasons:
-        console.print(f"  {escape(reason)}")
-    if one.instructions:
-        console.print("\n[dim]instructions[/]")
-        console.print(escape(one.instructions))
-    console.print("\n[dim]inputs[/]")
-    for slot in one.inputs:
-        shown = "; ".join(slot.options or slot.examples)
-        console.print(f"  {slot.name}: {slot.type}  [dim]{escape(shown[:200])}[/]")
-    console.print(f"\n[dim]answers[/] {escape(_answers(one))}")
-    if one.output.labels:
-        console.print(f"  {escape(', '.join(list(one.output.labels)[:40]))}")
-    if one.output.schema:
-        console.print(f"  {escape(json.dumps(one.output.schema, ensure_ascii=False))}")
-    if one.example is not None:
-        console.print("\n[dim]an example[/]")
-        for name, value in one.example.inputs.items():
-            console.print(f"  {name}: {escape(value[:500])}")
-        console.print(f"  → {escape(one.example.answer[:500])}")
-    console.print("\n[dim]over time[/]")
-    for period in one.drift:
-        moved = "-" if period.distance is None else f"{period.distance:.3f}"
-        console.print(
-            f"  {period.start}  {period.calls:,} calls  {period.share:.1%}  moved {moved}"
-        )
+    return not records or (len(records) == 1 and kind_of(records[0]) == "store")
+
+
+def _place(records: list[str] | None) -> str | None:
+    return records[0] if records else None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 
@@ -20,19 +21,22 @@ from hetagent.learn.cluster_groups import Group, Grouping
 from hetagent.learn.cluster_names import Namer, names
 from hetagent.learn.cluster_patterns import Pattern, Patterns
 from hetagent.learn.cluster_read import Call, as_record, read_call, shingles
+from hetagent.learn.cluster_sample import Progress, Sample, told, usable
 from hetagent.learn.record import CallRecord, Form
 from hetagent.learn.workload import Workload
-from hetagent.learn.workload_describe import Totals, describe
+from hetagent.learn.workload_describe import Sums, counted, describe
 
-__all__ = ["Workloads"]
+__all__ = ["Assigned", "Workloads"]
+
+Assigned = Callable[[str, str | None], None]
+"""Told a record's id and its workload, ``None`` where it is of none."""
 
 FORMAT = 1
 _FILE, _ARRAYS = "workloads.json", "workloads.npz"
 
-# Calls that groups are looked for in; more are assigned to what is found in so many.
+# Calls that workloads are looked for in; more are assigned to what is found in so many.
 _MINED = 20_000
 _LEAST, _LEAST_SHARE = 20, 0.002
-_SEED = 20261121
 
 
 class Workloads:
@@ -43,36 +47,57 @@ class Workloads:
     Attributes:
         total: Calls that they were found in.
         unassigned: Calls of these that belong to none.
+        left_out: Records that were left out, by why: ``"interactive"`` where a person talks with
+            the model, ``"embeddings"``.
+        trainable: How many of the calls say that the answer is ``"trainable"``, ``"no-train"`` or
+            ``"unknown"``. They are one task whatever they say; a dataset takes the first alone.
     """
 
     def __init__(
-        self, workloads: Sequence[Workload], patterns: Patterns, *, total: int, unassigned: int
+        self,
+        workloads: Sequence[Workload],
+        patterns: Patterns,
+        *,
+        total: int,
+        unassigned: int,
+        left_out: Mapping[str, int] | None = None,
+        trainable: Mapping[str, int] | None = None,
     ) -> None:
         self._workloads = tuple(workloads)
         self._patterns = patterns
         self.total = total
         self.unassigned = unassigned
+        self.left_out = dict(left_out or {})
+        self.trainable = dict(trainable or {})
 
     @classmethod
     def fit(
         cls,
-        records: Sequence[CallRecord],
+        records: Iterable[CallRecord],
         *,
         embed: Embed = wordllama,
         namer: Namer | None = None,
         least: int | None = None,
         interactive: bool = False,
+        assigned: Assigned | None = None,
+        progress: Progress | None = None,
     ) -> Self:
         """Find the workloads of some calls.
 
+        Of more than 20,000 calls a random sample of so many is searched, and described; then all
+        are read once more to be assigned and counted, so that memory is bounded.
+
         Args:
-            records: The calls. Of more than 20,000 a random sample of so many is searched, and the
-                others are assigned to what is found.
+            records: The calls: a list, or what can be read twice, such as a
+                `hetagent.learn.source.RecordSource`. An iterator is held in memory.
             embed: Texts to vectors; WordLlama's static embeddings unless told.
             namer: Names a workload; its distinctive terms do unless told.
             least: Calls that make a workload; 20, or 0.2% of those searched where that is more,
                 unless told.
             interactive: Whether to take calls in which a person talks with the model, too.
+            assigned: Told the id of each call and the name of its workload, or ``None``, once names
+                are known.
+            progress: Told the stage, calls done, and of how many where that is known.
 
         Raises:
             InputError: There are no calls.
@@ -80,18 +105,37 @@ class Workloads:
         """
         if find_spec("sklearn") is None:
             raise MissingExtraError("scikit-learn", extra="learn")
-        taken = [one for one in records if _usable(one, interactive)]
-        if not taken:
+        some = list(records) if isinstance(records, Iterator) else records
+        drawn = Sample.of(some, most=_MINED, interactive=interactive, progress=progress)
+        if not drawn.calls:
             raise InputError(
-                "There are no calls to find workloads in.",
+                f"There are no calls to find workloads in{_reasons(drawn.left_out)}.",
                 hint="Record some; calls of people who talk with a model are left out unless "
-                "interactive=True.",
+                "interactive=True (--interactive).",
             )
-        calls = [read_call(one) for one in taken]
+        if progress is not None:
+            progress("searching", 0, None)
+        found = cls._of(drawn, embed=embed, namer=namer, least=least, assigned=assigned)
+        if not drawn.whole:
+            found._count(some, drawn.sums, interactive, assigned, progress)
+        return found
+
+    @classmethod
+    def _of(
+        cls,
+        drawn: Sample,
+        *,
+        embed: Embed,
+        namer: Namer | None,
+        least: int | None,
+        assigned: Assigned | None,
+    ) -> Self:
+        """The workloads of a sample."""
+        taken, calls = drawn.records, drawn.calls
         patterns, given = _patterns([one.workload for one in taken], calls, embed, least)
         members = _members(taken, calls, patterns, given)
         patterns = patterns.only([bool(rows) for rows, _ in members])
-        totals = Totals.of(taken)
+        totals = drawn.sums
         described: list[Workload] = []
         texts: list[list[str]] = []
         kept = [(name, *one) for name, one in zip(given, members, strict=True) if one[0]]
@@ -102,12 +146,46 @@ class Workloads:
             )
             texts.append([call.said[:500] for call in some[:200]])
         named = names(described, texts, given=[name for name, *_ in kept], namer=namer)
+        if assigned is not None and drawn.whole:
+            home = {
+                row: name for name, (_, rows, _) in zip(named, kept, strict=True) for row in rows
+            }
+            for row, record in enumerate(taken):
+                assigned(record.id, home.get(row))
         return cls(
             [replace(one, name=name) for one, name in zip(described, named, strict=True)],
             patterns,
             total=len(taken),
             unassigned=len(taken) - sum(one.size for one in described),
+            left_out=drawn.left_out,
+            trainable=drawn.trainable,
         )
+
+    def _count(
+        self,
+        records: Iterable[CallRecord],
+        totals: Sums,
+        interactive: bool,
+        assigned: Assigned | None,
+        progress: Progress | None,
+    ) -> None:
+        """Assign all calls to what was found in a sample of them, and count them."""
+        own = {one.name: Sums() for one in self._workloads}
+        every = Sums()
+        for record in told(records, "assigning", progress, totals.calls):
+            if usable(record, interactive=interactive) is not None:
+                continue
+            every.add(record)
+            name = self.assign(record)
+            if name is not None:
+                own.setdefault(name, Sums()).add(record)
+            if assigned is not None:
+                assigned(record.id, name)
+        self._workloads = tuple(
+            counted(one, own[one.name], totals=every) for one in self._workloads
+        )
+        self.total = every.calls
+        self.unassigned = every.calls - sum(one.calls for one in own.values())
 
     def __iter__(self) -> Iterator[Workload]:
         """The workloads, the largest first."""
@@ -152,6 +230,8 @@ class Workloads:
         return {
             "total": self.total,
             "unassigned": self.unassigned,
+            "left_out": self.left_out,
+            "trainable": self.trainable,
             "workloads": [one.to_dict() for one in self],
         }
 
@@ -163,20 +243,7 @@ class Workloads:
         Raises:
             StoreError: They cannot be written.
         """
-        patterns = self._patterns.patterns
-        data = {
-            "format": FORMAT,
-            "total": self.total,
-            "unassigned": self.unassigned,
-            "workloads": [one.to_dict() for one in self._workloads],
-            "forms": {
-                "tools": [list(one) for one in self._patterns.forms.tools],
-                "schemas": list(self._patterns.forms.schemas),
-            },
-            "patterns": [one.to_dict() for one in patterns],
-        }
-        arrays: dict[str, Any] = {f"fixed_{place}": one.fixed for place, one in enumerate(patterns)}
-        arrays |= {f"centres_{place}": one.centres for place, one in enumerate(patterns)}
+        data, arrays = self._parts()
         target = Path(folder)
         try:
             target.mkdir(parents=True, exist_ok=True)
@@ -204,58 +271,105 @@ class Workloads:
         target = Path(folder)
         try:
             data = json.loads((target / _FILE).read_text(encoding="utf-8"))
-            if data.get("format") != FORMAT:
-                raise ValueError(f"its format is {data.get('format')!r}, not {FORMAT}")
-            with np.load(target / _ARRAYS, allow_pickle=False) as arrays:
-                patterns = [
-                    Pattern.from_dict(
-                        one, fixed=arrays[f"fixed_{place}"], centres=arrays[f"centres_{place}"]
-                    )
-                    for place, one in enumerate(data["patterns"])
-                ]
-            forms = Forms(
-                tuple(tuple(one) for one in data["forms"]["tools"]), tuple(data["forms"]["schemas"])
-            )
-            workloads = [Workload.from_dict(one) for one in data["workloads"]]
-            return cls(
-                workloads,
-                Patterns(forms, patterns, embed=embed),
-                total=data["total"],
-                unassigned=data["unassigned"],
-            )
+            return cls._read(data, target / _ARRAYS, embed)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(
                 f"The workloads in {target} cannot be read: {error}.",
                 hint="Name the folder that Workloads.save wrote.",
             ) from error
 
+    def to_bytes(self) -> bytes:
+        """The same as `save` writes, in one piece; `from_bytes` reads it."""
+        data, arrays = self._parts()
+        packed = io.BytesIO()
+        np.savez_compressed(packed, **arrays)
+        return json.dumps(data, ensure_ascii=True).encode() + b"\n" + packed.getvalue()
 
-def _usable(record: CallRecord, interactive: bool) -> bool:
-    return record.form != "openai.embeddings" and (interactive or not record.interactive)
+    @classmethod
+    def from_bytes(cls, packed: bytes, *, embed: Embed = wordllama) -> Self:
+        """Read what `to_bytes` gave.
+
+        Args:
+            packed: The bytes.
+            embed: The function they were found with.
+
+        Raises:
+            StoreError: They are of a later version's format, or broken.
+        """
+        data, _, arrays = packed.partition(b"\n")
+        try:
+            return cls._read(json.loads(data), io.BytesIO(arrays), embed)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StoreError(
+                f"The workloads found before cannot be read: {error}.", hint="Find them again."
+            ) from error
+
+    def _parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """All of it, as JSON data and arrays."""
+        patterns = self._patterns.patterns
+        data = {
+            "format": FORMAT,
+            "total": self.total,
+            "unassigned": self.unassigned,
+            "left_out": self.left_out,
+            "trainable": self.trainable,
+            "workloads": [one.to_dict() for one in self._workloads],
+            "forms": {
+                "tools": [list(one) for one in self._patterns.forms.tools],
+                "schemas": list(self._patterns.forms.schemas),
+            },
+            "patterns": [one.to_dict() for one in patterns],
+        }
+        arrays: dict[str, Any] = {f"fixed_{place}": one.fixed for place, one in enumerate(patterns)}
+        arrays |= {f"centres_{place}": one.centres for place, one in enumerate(patterns)}
+        return data, arrays
+
+    @classmethod
+    def _read(cls, data: Any, packed: BinaryIO | Path, embed: Embed) -> Self:
+        if data.get("format") != FORMAT:
+            raise ValueError(f"its format is {data.get('format')!r}, not {FORMAT}")
+        with np.load(packed, allow_pickle=False) as arrays:
+            patterns = [
+                Pattern.from_dict(
+                    one, fixed=arrays[f"fixed_{place}"], centres=arrays[f"centres_{place}"]
+                )
+                for place, one in enumerate(data["patterns"])
+            ]
+        forms = Forms(
+            tuple(tuple(one) for one in data["forms"]["tools"]), tuple(data["forms"]["schemas"])
+        )
+        return cls(
+            [Workload.from_dict(one) for one in data["workloads"]],
+            Patterns(forms, patterns, embed=embed),
+            total=data["total"],
+            unassigned=data["unassigned"],
+            left_out=data.get("left_out"),
+            trainable=data.get("trainable"),
+        )
+
+
+def _reasons(left_out: Mapping[str, int]) -> str:
+    said = ", ".join(f"{count:,} {why}" for why, count in left_out.items())
+    return f" (left out: {said})" if said else ""
 
 
 def _patterns(
     given: Sequence[str | None], calls: Sequence[Call], embed: Embed, least: int | None
 ) -> tuple[Patterns, list[str | None]]:
     """What the workloads look like, and the name that each was given."""
-    rows: list[int] = list(range(len(calls)))
-    if len(calls) > _MINED:
-        drawn = np.random.default_rng(_SEED).choice(len(calls), _MINED, replace=False)
-        rows = np.sort(drawn).tolist()
-    fewest = least or max(_LEAST, round(_LEAST_SHARE * len(rows)))
-    mined = [calls[row] for row in rows]
-    prompts = [shingles(call.text) for call in mined]
-    forms = Forms.of(mined, least=fewest)
-    grouping = Grouping(mined, prompts, forms, embed, fewest)
+    fewest = least or max(_LEAST, round(_LEAST_SHARE * len(calls)))
+    prompts = [shingles(call.text) for call in calls]
+    forms = Forms.of(calls, least=fewest)
+    grouping = Grouping(calls, prompts, forms, embed, fewest)
     found: list[Group] = []
     sets: dict[str | None, list[int]] = {}
-    for place, row in enumerate(rows):
-        sets.setdefault(given[row], []).append(place)
+    for place, name in enumerate(given):
+        sets.setdefault(name, []).append(place)
     for name, places in sets.items():
         found += grouping.groups(np.array(places), given=name)
-    patterns, merged = Patterns.of(found, mined, forms=forms, embed=embed)
+    patterns, merged = Patterns.of(found, calls, forms=forms, embed=embed)
     owners = [next((found[p].given for p in some if found[p].given), None) for some in merged]
-    # Those of which too few calls were searched to tell what they look like.
+    # Those of which there are too few calls to tell what they look like.
     owners += [one for one in dict.fromkeys(given) if one is not None and one not in owners]
     return patterns, owners
 

@@ -8,15 +8,13 @@ same records and the same recipe give the same content hash.
 from __future__ import annotations
 
 import contextlib
-import gzip
-import json
 import os
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +42,7 @@ from hetagent.learn.curate_words import Shingles, Template, hash64, words_of
 from hetagent.learn.dataset import Dataset, DatasetWriter, Example, SplitName
 from hetagent.learn.record import CallRecord
 
-__all__ = ["STEPS", "curate", "records_from"]
+__all__ = ["STEPS", "curate"]
 
 STEPS = (*CHECKS, "evaluations", "duplicates", "near-duplicates", "splits", "balance")
 """The steps, in their order."""
@@ -54,28 +52,6 @@ Chosen = NDArray[np.bool_]
 
 _OFTEN = 1000
 _LARGE = 0.2
-
-
-def records_from(path: str | os.PathLike[str]) -> Iterator[CallRecord]:
-    """The call records of a file of JSON lines, which may be compressed (``.gz``).
-
-    Raises:
-        InputError: The file cannot be read, or a line is no record; it says which.
-    """
-    file = Path(path)
-    number = 0
-    try:
-        with _opened(file) as lines:
-            for line in lines:
-                number += 1
-                if line.strip():
-                    yield CallRecord.from_dict(_object(line))
-    except (OSError, EOFError, ValueError, RecursionError, InputError) as error:
-        said = error.message if isinstance(error, InputError) else f"{error}"
-        raise InputError(
-            f"{file} cannot be read at line {number}: {said.rstrip('.')}.",
-            hint="Give JSON lines as `hetagent records export` writes them.",
-        ) from error
 
 
 def curate(
@@ -357,17 +333,6 @@ def _free(target: Path, *, replace: bool) -> None:
         raise InputError(
             f"{target} holds a dataset.", hint="Name a new folder, or replace it (--replace)."
         )
-
-
-def _opened(file: Path) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(file)) if file.suffix == ".gz" else file.open("rb")
-
-
-def _object(line: bytes) -> Mapping[str, Any]:
-    data = json.loads(line)
-    if not isinstance(data, dict):
-        raise ValueError("it is no object")
-    return data
 
 
 def _quiet(stage: str, done: int, total: int | None) -> None:

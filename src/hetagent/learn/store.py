@@ -26,11 +26,12 @@ except ImportError as error:
 
 from sqlalchemy.dialects import postgresql, sqlite
 
+from hetagent.learn.store_attached import write_attached
 from hetagent.learn.store_crypto import Sealer
 from hetagent.learn.store_custodian import Custodian
 from hetagent.learn.store_database import Database
 from hetagent.learn.store_keys import writing_key
-from hetagent.learn.store_reader import Query, Reader, Totals
+from hetagent.learn.store_reader import Query, Reader, Totals, conditions
 from hetagent.learn.store_rows import sealed
 from hetagent.learn.store_schema import records as table
 
@@ -93,16 +94,22 @@ class Store:
         """
         return self._origins.derived("surrogates")
 
-    def append(self, records: Sequence[CallRecord]) -> None:
+    def append(
+        self, records: Sequence[CallRecord], *, assigned: Mapping[str, str] | None = None
+    ) -> None:
         """Keep all of them, durably, or none. A record whose id is there already is left out.
+
+        Args:
+            records: What to keep.
+            assigned: The workload of each record's id that is of one, as `assign` says it.
 
         Raises:
             StoreError: They could not be kept; ``retryable`` where that may pass.
         """
         if not records:
             return
-        mine = _Append(records)
-        mine.rows = self._sealed(records)
+        mine = _Append(records, assigned or {})
+        mine.rows = self._sealed(mine)
         if self._database.sqlite:
             self._turns.take(mine, self._write_together)
         else:
@@ -127,12 +134,26 @@ class Store:
         change = (
             sa.update(table)
             .where(table.c.id == sa.bindparam("one"))
+            .where(table.c.assigned.is_distinct_from(sa.bindparam("name")))
             .values(assigned=sa.bindparam("name"))
         )
         with self._database.write() as connection:
             connection.execute(
                 change, [{"one": one, "name": name} for one, name in workloads.items()]
             )
+
+    def unassign(self, query: Query) -> None:
+        """Take workloads back that records were assigned to.
+
+        Args:
+            query: Which records; its order and limit do not matter.
+
+        Raises:
+            StoreError: It could not be kept.
+        """
+        change = sa.update(table).where(table.c.assigned.is_not(None), *conditions(query))
+        with self._database.write() as connection:
+            connection.execute(change.values(assigned=None))
 
     def close(self) -> None:
         """Close the database."""
@@ -142,9 +163,20 @@ class Store:
         self._origins = writing_key(self._database, self._source, "origins")
         self._sealer = Sealer(writing_key(self._database, self._source, "records"))
 
-    def _sealed(self, records: Sequence[CallRecord]) -> list[dict[str, Any]]:
+    def attach(self, name: str, data: bytes) -> Path:
+        """Put something beside the store, encrypted as records are; see `Reader.attached`.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        return write_attached(self._database, name, data, sealer=self._sealer)
+
+    def _sealed(self, append: _Append) -> list[dict[str, Any]]:
         sealer, origins = self._sealer, self._origins
-        return [sealed(record, sealer=sealer, origins=origins) for record in records]
+        rows = [sealed(record, sealer=sealer, origins=origins) for record in append.records]
+        for row in rows:
+            row["assigned"] = append.assigned.get(row["id"])
+        return rows
 
     def _write_together(self, appends: Sequence[_Append]) -> None:
         """All of them in one transaction; each alone where one of them cannot be kept."""
@@ -168,7 +200,7 @@ class Store:
             except _RetiredKeyError:
                 # A rotation ended since the keys were loaded.
                 self._load_keys()
-                append.rows = self._sealed(append.records)
+                append.rows = self._sealed(append)
                 self._insert_all(append.rows)
         except HetagentError as error:
             append.error = error
@@ -202,8 +234,9 @@ class _RetiredKeyError(Exception):
 class _Append:
     """One call of `Store.append` that waits for its turn."""
 
-    def __init__(self, records: Sequence[CallRecord]) -> None:
+    def __init__(self, records: Sequence[CallRecord], assigned: Mapping[str, str]) -> None:
         self.records = records
+        self.assigned = assigned
         self.rows: list[dict[str, Any]] = []
         self.error: Exception | None = None
         self.done = False

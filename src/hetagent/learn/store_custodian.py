@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement
 
 from hetagent.errors import StoreError
 from hetagent.learn.keys import Key, KeySource, key_source
+from hetagent.learn.store_attached import detach
 from hetagent.learn.store_crypto import Origin, pseudonym
 from hetagent.learn.store_database import Database
 from hetagent.learn.store_keys import load_keys
@@ -90,7 +91,8 @@ class Custodian:
 
         It is done when this returns: the records are neither in SQLite's file nor in its log. In
         PostgreSQL their space is free for reuse; see ``rewrite``. Records that are still waiting to
-        be written are not erased. Run again after an error, it goes on.
+        be written are not erased. Workloads that were found may quote them and are removed with
+        them. Run again after an error, it goes on.
 
         Args:
             client: Who it is, as calls had it.
@@ -148,4 +150,8 @@ class Custodian:
             if progress is not None:
                 progress(erased)
             if not done:
-                return erased
+                break
+        if erased:
+            # Workloads that were found quote an example of each.
+            detach(self._database)
+        return erased

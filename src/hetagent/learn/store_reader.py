@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement
 from hetagent.errors import StoreError
 from hetagent.learn.keys import KeySource, key_source
 from hetagent.learn.record import CallRecord
+from hetagent.learn.store_attached import read_attached
 from hetagent.learn.store_crypto import Opener
 from hetagent.learn.store_database import Database
 from hetagent.learn.store_keys import load_keys
@@ -150,19 +151,24 @@ class Reader:
             )
         return self._opened([found])[0]
 
-    def records(self, query: Query | None = None) -> Iterator[CallRecord]:
+    def records(self, query: Query | None = None, *, assigned: bool = True) -> Iterator[CallRecord]:
         """Records by time, decrypted as they are taken.
 
         At most some 16 MB of them are in memory at once, or one record where it is larger. Nothing
         is locked between two of them, so a slow reader hinders nobody; records that are written
         or erased meanwhile may be among them or not.
 
+        Args:
+            query: Which records; all by default.
+            assigned: Whether a record that was assigned to a workload has it as its own; else only
+                those have one whose caller said it.
+
         Raises:
             StoreError: The key is not here, or a record was changed.
         """
         for page in self._pages(query or Query(), sa.func.length(records.c.payload).label("size")):
             for some in _bundles(page):
-                yield from self._some([row["id"] for row in some])
+                yield from self._some([row["id"] for row in some], assigned=assigned)
 
     def rows(self, query: Query | None = None) -> Iterator[Mapping[str, Any]]:
         """Plain columns of records by time, which need no key.
@@ -177,6 +183,15 @@ class Reader:
                 if plain["workload"] is None:
                     plain["workload"] = assigned
                 yield plain
+
+    def attached(self, name: str) -> bytes | None:
+        """What `Store.attach` put beside the store; ``None`` where nothing is.
+
+        Raises:
+            StoreError: It cannot be read, or its key is not here.
+        """
+        keys = load_keys(self._database, self._source, "records")
+        return read_attached(self._database, name, opener=Opener(keys))
 
     def count(self, query: Query | None = None) -> int:
         """How many records there are."""
@@ -249,10 +264,13 @@ class Reader:
             last = (rows[-1]["time_us"], rows[-1]["id"])
             left = None if left is None else left - len(rows)
 
-    def _some(self, names: list[str]) -> list[CallRecord]:
+    def _some(self, names: list[str], *, assigned: bool) -> list[CallRecord]:
         with self._database.read() as connection:
             found = connection.execute(sa.select(records).where(records.c.id.in_(names)))
-            by_name = {row["id"]: row for row in found.mappings()}
+            by_name = {row["id"]: dict(row) for row in found.mappings()}
+        if not assigned:
+            for row in by_name.values():
+                row["assigned"] = None
         return self._opened([by_name[name] for name in names if name in by_name])
 
     def _opened(self, rows: list[Any]) -> list[CallRecord]:

@@ -12,7 +12,7 @@ _BOOKS = "call_record_migrations, call_record_facts, call_record_keys"
 _RIGHTS = {
     "writer": (
         f"GRANT SELECT ON {_BOOKS}",
-        "GRANT INSERT, SELECT (id), UPDATE (assigned) ON call_records",
+        "GRANT INSERT, SELECT (id, assigned, interactive), UPDATE (assigned) ON call_records",
     ),
     "reader": (f"GRANT SELECT ON {_BOOKS}, call_records",),
     "custodian": (

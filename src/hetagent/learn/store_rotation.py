@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from hetagent.errors import StoreError
 from hetagent.learn.keys import Keys, KeySource, Purpose, key_source
+from hetagent.learn.store_attached import reseal
 from hetagent.learn.store_crypto import Opener, Sealer
 from hetagent.learn.store_database import Database
 from hetagent.learn.store_keys import (
@@ -167,6 +168,7 @@ class KeyRing:
         with self._database.write() as connection:
             register_key(connection, new, "records")
         done = _reseal_all(self._database, Opener(held), Sealer(new), old, progress)
+        reseal(self._database, opener=Opener(held), sealer=Sealer(new))
         if not keep_old:
             # A variable of the environment is changed by who set it.
             with contextlib.suppress(StoreError):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, timedelta
 from typing import Any
 
@@ -22,7 +22,7 @@ from hetagent.learn.cluster_slots import Slot, Template
 from hetagent.learn.record import CallRecord
 from hetagent.learn.workload import Example, Period, Verdict, Workload
 
-__all__ = ["Totals", "describe"]
+__all__ = ["Sums", "counted", "describe"]
 
 # Calls of each stretch of time whose inputs are looked at, and the fewest that say something.
 _PER_PERIOD, _FEWEST = 200, 20
@@ -43,9 +43,9 @@ _NO_PATTERN = Pattern(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """Of all calls, of whatever workload.
+@dataclass(slots=True)
+class Sums:
+    """Of some calls.
 
     Attributes:
         calls: How many.
@@ -54,16 +54,25 @@ class Totals:
         by_day: Calls of each day.
     """
 
-    calls: int
-    tokens: int
-    cost_usd: float
-    by_day: Mapping[date, int]
+    calls: int = 0
+    tokens: int = 0
+    cost_usd: float = 0.0
+    by_day: Counter[date] = field(default_factory=Counter)
 
     @classmethod
-    def of(cls, records: Sequence[CallRecord]) -> Totals:
+    def of(cls, records: Iterable[CallRecord]) -> Sums:
         """Sum them up."""
-        days = Counter(one.time.astimezone(UTC).date() for one in records)
-        return cls(len(records), sum(map(_tokens, records)), sum(map(_cost, records)), days)
+        found = cls()
+        for one in records:
+            found.add(one)
+        return found
+
+    def add(self, record: CallRecord) -> None:
+        """Add a call."""
+        self.calls += 1
+        self.tokens += (record.usage.prompt or 0) + (record.usage.completion or 0)
+        self.cost_usd += record.cost_usd or 0.0
+        self.by_day[record.time.astimezone(UTC).date()] += 1
 
 
 def describe(
@@ -71,7 +80,7 @@ def describe(
     calls: Sequence[Call],
     patterns: Sequence[Pattern],
     *,
-    totals: Totals,
+    totals: Sums,
     embed: Embed,
 ) -> Workload:
     """Describe a workload that has no name yet.
@@ -85,15 +94,9 @@ def describe(
     """
     main = patterns[0] if patterns else _NO_PATTERN
     output = observe(calls)
-    tokens, cost = sum(map(_tokens, records)), sum(map(_cost, records))
     return Workload(
         name="",
-        size=len(records),
-        share=len(records) / max(1, totals.calls),
-        tokens=tokens,
-        token_share=tokens / max(1, totals.tokens),
-        cost_usd=cost,
-        cost_share=cost / totals.cost_usd if totals.cost_usd else 0.0,
+        **_sizes(Sums.of(records), totals),
         instructions=main.template.instructions(main.slots) if len(main.fixed) else "",
         wordings=sum(len(one.fixed) > 0 for one in patterns),
         inputs=main.slots or _whole(calls),
@@ -105,12 +108,44 @@ def describe(
     )
 
 
-def _tokens(record: CallRecord) -> int:
-    return (record.usage.prompt or 0) + (record.usage.completion or 0)
+def counted(workload: Workload, own: Sums, *, totals: Sums) -> Workload:
+    """A workload that was described from a sample of its calls, with the sizes that all have.
+
+    Args:
+        workload: The description.
+        own: Of all its calls.
+        totals: Of all calls.
+    """
+    moved = {one.start: one.distance for one in workload.drift}
+    weekly = _weekly(totals)
+    mine, every = _by_period(own, weekly), _by_period(totals, weekly)
+    drift = tuple(
+        Period(str(start), count, count / every[start], moved.get(str(start)))
+        for start, count in sorted(mine.items())
+    )
+    return replace(workload, **_sizes(own, totals), drift=drift)
 
 
-def _cost(record: CallRecord) -> float:
-    return record.cost_usd or 0.0
+def _sizes(own: Sums, totals: Sums) -> dict[str, Any]:
+    return {
+        "size": own.calls,
+        "share": own.calls / max(1, totals.calls),
+        "tokens": own.tokens,
+        "token_share": own.tokens / max(1, totals.tokens),
+        "cost_usd": own.cost_usd,
+        "cost_share": own.cost_usd / totals.cost_usd if totals.cost_usd else 0.0,
+    }
+
+
+def _weekly(totals: Sums) -> bool:
+    return max(totals.by_day) - min(totals.by_day) >= _WEEKS_FROM
+
+
+def _by_period(sums: Sums, weekly: bool) -> Counter[date]:
+    found: Counter[date] = Counter()
+    for day, count in sums.by_day.items():
+        found[_start(day, weekly)] += count
+    return found
 
 
 def _whole(calls: Sequence[Call]) -> tuple[Slot, ...]:
@@ -158,18 +193,16 @@ def _drift(
     records: Sequence[CallRecord],
     calls: Sequence[Call],
     patterns: Sequence[Pattern],
-    totals: Totals,
+    totals: Sums,
     embed: Embed,
 ) -> tuple[Period, ...]:
     """Sizes by week or day, and how far each one's inputs are from the first one's."""
     days = [one.time.astimezone(UTC).date() for one in records]
-    weekly = max(totals.by_day) - min(totals.by_day) >= _WEEKS_FROM
+    weekly = _weekly(totals)
     rows: dict[date, list[int]] = {}
     for row, day in enumerate(days):
         rows.setdefault(_start(day, weekly), []).append(row)
-    everything: Counter[date] = Counter()
-    for day, count in totals.by_day.items():
-        everything[_start(day, weekly)] += count
+    everything = _by_period(totals, weekly)
     first: Mean | None = None
     found = []
     for start in sorted(rows):
