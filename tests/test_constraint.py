@@ -314,3 +314,14 @@ def test_the_real_vocabulary_spells_a_record(smol: LlamaCpp):
 
 def test_choices_are_not_compiled():
     constraint.check(OutputType.of(Literal["a", "b"]))
+
+
+def test_only_so_many_compiled_types_are_kept_and_those_used_last():
+    made = Compiler(BYTES, kept=2)
+    types = [OutputType.of(list[Literal[name]]) for name in ("a", "b", "c")]
+    first, second = made.compile(types[0]), made.compile(types[1])
+    assert made.compile(types[0]) is first
+    made.compile(types[2])
+    assert made.compile(types[0]) is first
+    assert made.compile(types[1]) is not second
+    assert len(made._compiled) == 2

@@ -15,6 +15,7 @@ import copy
 import json
 import re
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = [
+    "DEFAULT_KEPT",
     "DEFAULT_MAX_ITEMS",
     "DEFAULT_MAX_LENGTH",
     "Compiler",
@@ -42,6 +44,8 @@ DEFAULT_MAX_LENGTH = 256
 """Characters of a string that has no bound of its own."""
 DEFAULT_MAX_ITEMS = 32
 """Items of a list that has no bound of its own."""
+DEFAULT_KEPT = 256
+"""Compiled types that are kept: programs declare a few, but a gateway is sent any number."""
 # Integers without bounds stay within what JSON readers represent exactly (RFC 8259, section 6).
 _SAFE_INTEGER = 2**53 - 1
 _BOUNDS = (
@@ -93,16 +97,18 @@ def check(output: OutputType[Any], *, where: str = "the output type") -> None:
 
 
 class Compiler:
-    """Compiles output types for one vocabulary, each once.
+    """Compiles output types for one vocabulary; those asked for last are kept.
 
     Args:
         tokenizer: An ``llguidance.LLTokenizer`` of the model's vocabulary.
+        kept: How many compiled types are kept.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, *, kept: int = DEFAULT_KEPT) -> None:
         self._tokenizer = tokenizer
         self._backend = _outlines_backend()(tokenizer)
-        self._compiled: dict[str, Constraint] = {}
+        self._compiled: OrderedDict[str, Constraint] = OrderedDict()
+        self._kept = kept
         self._lock = threading.Lock()
 
     def compile(self, output: OutputType[Any]) -> Constraint:
@@ -113,10 +119,14 @@ class Compiler:
         """
         key = output.fingerprint
         with self._lock:
-            if key not in self._compiled:
-                grammar = self._grammar(output)
-                self._compiled[key] = Constraint(self._tokenizer, grammar, schema=output.schema)
-            return self._compiled[key]
+            found = self._compiled.get(key)
+            if found is None:
+                found = Constraint(self._tokenizer, self._grammar(output), schema=output.schema)
+                self._compiled[key] = found
+            self._compiled.move_to_end(key)
+            while len(self._compiled) > self._kept:
+                self._compiled.popitem(last=False)
+            return found
 
     def _grammar(self, output: OutputType[Any]) -> str:
         kind, text = _source(output)
