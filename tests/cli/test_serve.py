@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 
 import httpx
@@ -20,6 +21,7 @@ from hetagent.learn.workload_store import find_workloads
 from tests.support import workload_calls as calls
 from tests.support.stream_server import Piecewise, StreamServer
 
+SSE = (("Content-Type", "text/event-stream"),)
 ASKED = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
 
 
@@ -30,7 +32,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def serve(*options: str, environment: dict[str, str] | None = None):
+def serve(*options: str, environment: dict[str, str] | None = None, stderr=None):
     """The process, and the first line it says."""
     recording = [] if "--records" in options else ["--no-record"]
     command = [sys.executable, "-m", "hetagent", "serve", "--json", *recording, *options]
@@ -38,6 +40,7 @@ def serve(*options: str, environment: dict[str, str] | None = None):
     process = subprocess.Popen(
         [*command, "--port", str(free_port())],
         stdout=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         env={**os.environ, "PYTHONPATH": path, **(environment or {})},
     )
@@ -173,3 +176,27 @@ def test_a_port_that_is_taken_is_told(tmp_path):
     assert result.returncode == 2
     assert "Serving" not in result.stderr
     assert f"Port {port} of 127.0.0.1 cannot be listened on" in result.stderr
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_second_ctrl_c_ends_streams_at_once_and_keeps_their_records(host, tmp_path):
+    piece = b'data: {"choices": [{"index": 0, "delta": {"content": "x"}}]}\n\n'
+    with StreamServer() as upstream:
+        upstream.reply = lambda got: Piecewise([piece] * 2, headers=SSE, pause=60)
+        options = ["--upstream", upstream.url, "--host", host]
+        with serve(*options, stderr=subprocess.PIPE) as (process, said):
+            assert (host in said["base_url"]) or (f"[{host}]" in said["base_url"])
+            with httpx.Client(timeout=120, verify=False) as client:
+                url = f"{said['base_url']}/chat/completions"
+                with client.stream("POST", url, json={**ASKED, "stream": True}) as answer:
+                    pieces = answer.iter_raw()
+                    assert next(pieces) == piece
+                    process.send_signal(signal.SIGINT)
+                    time.sleep(0.5)
+                    assert process.poll() is None  # it waits for what is under way
+                    process.send_signal(signal.SIGINT)
+                    last, errors = process.communicate(timeout=60)
+                    with pytest.raises(httpx.RemoteProtocolError):
+                        next(pieces)
+    assert (json.loads(last)["calls"], json.loads(last)["failed"]) == (1, 1)
+    assert "lifespan" not in errors

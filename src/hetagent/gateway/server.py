@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -85,7 +86,7 @@ def _server(gateway: Gateway) -> uvicorn.Server:
         raise MissingExtraError("uvicorn", extra="gateway") from error
 
     config = uvicorn.Config(
-        gateway.app,
+        _patient(gateway.app),
         http=_connection_class(gateway.limits.header_seconds, gateway.limits.send_seconds),
         ws="none",
         lifespan="on",
@@ -99,6 +100,25 @@ def _server(gateway: Gateway) -> uvicorn.Server:
         timeout_graceful_shutdown=max(1, round(gateway.limits.stop_seconds)),
     )
     return uvicorn.Server(config)
+
+
+def _patient(inner: Any) -> Any:
+    """An application whose end is not told as a fault where it is hurried by a second Ctrl-C."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await inner(scope, receive, send)
+            return
+        task = asyncio.current_task()
+
+        async def tell(message: Any) -> None:
+            if task is None or not task.cancelling():
+                await send(message)
+
+        with contextlib.suppress(asyncio.CancelledError):
+            await inner(scope, receive, tell)
+
+    return app
 
 
 def _connection_class(header_seconds: float, send_seconds: float) -> Any:
