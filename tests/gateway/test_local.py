@@ -1,7 +1,10 @@
 """A local model behind OpenAI's chat completions; the tiny one talks nonsense, but in form."""
 
+import contextlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 from jsonschema import validate
 from openai import BadRequestError, NotFoundError, OpenAI
@@ -144,6 +147,13 @@ def test_what_may_begin_a_stop_is_held_back(text, stop, expected):
         {"tools": "weather"},
         {"tools": [{"type": "function"}]},
         {"tools": [tool("a"), tool("a")]},
+        {"tools": [tool("a\ud800")]},
+        {"tools": [tool(f"t{number}") for number in range(129)]},
+        {"logit_bias": {"7": 1}},
+        {"max_tokens": 1.5},
+        {"stop": [""]},
+        {"top_logprobs": 2},
+        {"top_logprobs": 21, "logprobs": True},
         {"tool_choice": "required"},
         {"tools": [tool("a")], "tool_choice": {"function": {"name": "b"}}},
         {"response_format": {"type": "xml"}},
@@ -194,3 +204,77 @@ def test_what_tools_said_and_what_was_called_is_told_to_the_model():
     assert system.startswith("Be brief.\n\nYou can call these tools:\n- weather:")
     assert called == 'Called weather with {"city": "Paris"}'
     assert last == "Result of c1:\nsunny\n\nAnd tomorrow?"
+
+
+def test_alternatives_are_told_where_they_are_asked_for(client):
+    for asked, told in ((None, 0), (0, 0), (1, 1), (5, 1)):
+        options = {} if asked is None else {"top_logprobs": asked}
+        found = ask(client, max_tokens=2, logprobs=True, **options)
+        for token in found.choices[0].logprobs.content:
+            assert len(token.top_logprobs) == told
+            assert bytes(token.bytes).decode(errors="replace") == token.token
+
+
+def test_an_answer_that_a_stop_ended_tells_what_its_prompt_took(gateway, client):
+    whole = ask(client, max_tokens=12)
+    stop = whole.choices[0].message.content[5:8]
+    raw = client.chat.completions.with_raw_response.create(
+        model="local", messages=MESSAGES, max_tokens=12, stop=stop
+    )
+    usage = raw.parse().usage
+    assert usage.prompt_tokens == whole.usage.prompt_tokens
+    assert 0 < usage.completion_tokens < 12
+    assert gateway.record_of(raw.http_response).usage.prompt == usage.prompt_tokens
+
+
+def test_one_model_is_told_by_its_name(gateway, client):
+    assert client.models.retrieve("local").id == "local"
+    assert gateway.get("/v1/models/other").status_code == 404
+
+
+def test_paths_that_a_model_has_not_are_not_found(gateway):
+    for path in ("/v1/responses", "/v1/completions", "/v1/files"):
+        answer = gateway.post(path, {"model": "local", "input": "x"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+def test_more_tokens_than_there_is_room_for_are_cut_and_half_a_character_is_read(gateway):
+    body = b'{"model": "local", "max_tokens": %d, "messages": [{"role": "user", "content": "%s"}]}'
+    text = b"word " * 980
+    answer = gateway.client.post("/v1/chat/completions", content=body % (10**9, text))
+    found = answer.json()
+    assert found["choices"][0]["finish_reason"] == "length"
+    assert found["usage"]["total_tokens"] <= 1024
+    answer = gateway.client.post("/v1/chat/completions", content=body % (2, b"a\\ud800"))
+    assert answer.status_code == 200
+
+
+def test_many_calls_at_once_are_answered_as_one_by_one(gateway, tiny):
+    bodies = [
+        {"model": "local", "messages": [{"role": "user", "content": f"{n}"}], "max_tokens": 6}
+        for n in range(24)
+    ]
+
+    def text(body: dict) -> str:
+        return gateway.post("/v1/chat/completions", body).json()["choices"][0]["message"]["content"]
+
+    with ThreadPoolExecutor(24) as pool:
+        together = list(pool.map(text, bodies))
+    assert all(together)
+    assert len(set(together)) > 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_leaves_stops_the_model(gateway, tiny, stream):
+    gateway.wait_for(lambda: gateway.status()["records"]["waiting"] == 0)
+    before = len(gateway.store.records)
+    body = {"model": "local", "messages": MESSAGES, "max_tokens": 900, "stream": stream}
+    with (
+        contextlib.suppress(httpx.ReadTimeout),
+        gateway.client.stream("POST", "/v1/chat/completions", json=body, timeout=0.2) as answer,
+    ):
+        next(answer.iter_raw())
+    gateway.wait_for(lambda: tiny.stats().active == 0)
+    record = gateway.records(before + 1)[-1]
+    assert (record.complete, record.error.kind) == (False, "Disconnected")
+    assert record.seconds < 5

@@ -135,6 +135,10 @@ class Decoder:
             )
         return Decoding(prompt.tokens, fixed, answer, self._name)
 
+    def prompt_tokens(self, request: Request) -> int:
+        """Tokens of a request's prompt."""
+        return len(self._chat.encode(request.messages).tokens)
+
     def _compute_label_trie(
         self, output: _ByFingerprint, tail: str
     ) -> tuple[tuple[str, ...], Trie, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 import json
 import time
@@ -47,17 +48,22 @@ class _Told:
 class _Spent:
     """What an answer took and how it ended, once it is there."""
 
-    prompt: int = 0
+    prompt: int | None = 0
     completion: int = 0
     cached: int = 0
     finish: str = "stop"
 
     def add(self, completion: Completion) -> None:
-        self.prompt += completion.usage.prompt_tokens
+        self.add_prompt(completion.usage.prompt_tokens)
         self.completion += completion.usage.completion_tokens
         self.cached += completion.usage.cached_tokens
 
-    def usage(self) -> dict[str, Any]:
+    def add_prompt(self, tokens: int | None) -> None:
+        self.prompt = None if tokens is None or self.prompt is None else self.prompt + tokens
+
+    def usage(self) -> dict[str, Any] | None:
+        if self.prompt is None:
+            return None
         return {
             "prompt_tokens": self.prompt,
             "completion_tokens": self.completion,
@@ -123,7 +129,8 @@ class LocalUpstream:
             raise Refusal(
                 404, f"The local model {self.name} gives no embeddings.", code="not_supported"
             )
-        request = read_request(call.data)
+        # Off the loop: what a schema says may take long to understand.
+        request = await asyncio.to_thread(read_request, call.data)
         spent = _Spent()
         told = self._answer(request, spent)
         head = {
@@ -189,6 +196,9 @@ class LocalUpstream:
                 found, safe = _cut(held.text, stop)
                 if found:
                     spent.completion += written
+                    # The stream ends here, before its completion that would tell it.
+                    count = getattr(self._model, "prompt_tokens", None)
+                    spent.add_prompt(None if count is None else count(request))
                     held.text = held.text[:safe]
                     break
                 if safe:
@@ -237,7 +247,7 @@ async def _whole(
     choice = {
         "index": 0,
         "message": message,
-        "logprobs": _logprobs(tokens) if request.logprobs and tool is None else None,
+        "logprobs": _logprobs(tokens, request) if request.logprobs and tool is None else None,
         "finish_reason": spent.finish,
     }
     return {**head, "object": "chat.completion", "choices": [choice], "usage": spent.usage()}
@@ -270,7 +280,7 @@ async def _events(
                 piece = {"index": 0, "function": {"arguments": one.text}}
                 yield chunk({"tool_calls": [piece]})
             else:
-                logprobs = _logprobs(one.tokens) if request.logprobs else None
+                logprobs = _logprobs(one.tokens, request) if request.logprobs else None
                 yield chunk({"content": one.text}, logprobs=logprobs)
             one = await anext(told, None)
         yield chunk({}, finish_reason=spent.finish)
@@ -286,7 +296,7 @@ def _call(tool: str, arguments: str) -> dict[str, Any]:
     return {"id": f"call_{uuid4().hex[:24]}", "type": "function", "function": function}
 
 
-def _logprobs(tokens: Sequence[Token]) -> dict[str, Any]:
+def _logprobs(tokens: Sequence[Token], request: LocalRequest) -> dict[str, Any]:
     """Of each token among those that the answer's form allowed; no others are told."""
     content = []
     for token in tokens:
@@ -295,7 +305,7 @@ def _logprobs(tokens: Sequence[Token]) -> dict[str, Any]:
             "logprob": token.logprob,
             "bytes": list(token.text),
         }
-        content.append({**told, "top_logprobs": [told]})
+        content.append({**told, "top_logprobs": [told] if request.top_logprobs else []})
     return {"content": content, "refusal": None}
 
 

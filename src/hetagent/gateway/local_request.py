@@ -11,18 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hetagent.constraint import check
-from hetagent.errors import HetagentError
 from hetagent.gateway.apis import Refusal
+from hetagent.gateway.local_schema import any_object, json_type, words
 from hetagent.models.base import Message
 from hetagent.schema import OutputType
 
-__all__ = ["LocalRequest", "LocalTool", "read_request", "words"]
+__all__ = ["LocalRequest", "LocalTool", "read_request"]
 
 Json = Mapping[str, Any]
 
-_LONGEST = 65_536
-"""Characters of an answer in words; the limit in tokens is reached long before."""
+_MOST_TOOLS = 128  # as many as OpenAI takes
 DEFAULT_MAX_TOKENS = 2048
 """Of an answer, where the request names no limit."""
 # Nothing is done with them: a local model always takes the most probable token.
@@ -42,7 +40,6 @@ _IGNORED = frozenset(
         "stream_options",
         "temperature",
         "top_k",
-        "top_logprobs",
         "top_p",
         "user",
         "verbosity",
@@ -60,6 +57,7 @@ _READ = frozenset(
         "stream",
         "tool_choice",
         "tools",
+        "top_logprobs",
     ]
 )
 
@@ -91,6 +89,7 @@ class LocalRequest:
         max_tokens: Of the answer.
         stop: Texts that end it, and are not in it.
         logprobs: Whether tokens are told with their probabilities.
+        top_logprobs: Whether alternatives are asked for, of which there is only the token itself.
         usage_in_stream: Whether a stream ends with the usage.
     """
 
@@ -101,6 +100,7 @@ class LocalRequest:
     max_tokens: int
     stop: tuple[str, ...]
     logprobs: bool
+    top_logprobs: bool
     usage_in_stream: bool
 
 
@@ -126,16 +126,9 @@ def read_request(data: Json) -> LocalRequest:
         max_tokens=_max_tokens(data),
         stop=_stop(data.get("stop")),
         logprobs=data.get("logprobs") is True,
+        top_logprobs=_top_logprobs(data) > 0,
         usage_in_stream=isinstance(options, Mapping) and options.get("include_usage") is True,
     )
-
-
-def words() -> OutputType[str]:
-    """Any text."""
-    from pydantic import TypeAdapter
-
-    schema = {"type": "string", "maxLength": _LONGEST}
-    return OutputType(str, schema, "bare", {}, TypeAdapter(str))
 
 
 def _messages(given: Any, tools: Sequence[LocalTool]) -> tuple[Message, ...]:
@@ -197,7 +190,9 @@ def _text(content: Any) -> str:
 def _joined(messages: Sequence[Message]) -> list[Message]:
     """Neighbours of one role as one message: many templates want roles to alternate."""
     found: list[Message] = []
-    for one in messages:
+    for message in messages:
+        # Halves of surrogate pairs come through JSON, and no tokenizer reads them.
+        one = replace(message, content=message.content.encode(errors="replace").decode())
         if found and found[-1].role == one.role:
             found[-1] = replace(found[-1], content=f"{found[-1].content}\n\n{one.content}")
         else:
@@ -221,19 +216,23 @@ def _tools(given: Any) -> tuple[LocalTool, ...]:
         return ()
     if not isinstance(given, list):
         raise _refused("tools is no list.")
+    if len(given) > _MOST_TOOLS:
+        raise _refused(f"There are more than {_MOST_TOOLS} tools.")
     found = []
     for one in given:
         function = one.get("function") if isinstance(one, Mapping) else None
         name = function.get("name") if isinstance(function, Mapping) else None
         if not isinstance(function, Mapping) or not isinstance(name, str) or not name:
             raise _refused("A tool has no function with a name.")
+        if not name.isprintable():
+            raise _refused(f"{name!r} is no name of a tool.")
         schema = function.get("parameters") or {"type": "object", "properties": {}}
         described = function.get("description")
         found.append(
             LocalTool(
                 name,
                 described if isinstance(described, str) else "",
-                _json_type(schema, where=f"the parameters of {name}"),
+                json_type(schema, where=f"the parameters of {name}"),
             )
         )
     if len({tool.name for tool in found}) < len(found):
@@ -267,38 +266,12 @@ def _output(given: Any) -> OutputType[Any]:
         return words()
     if kind == "json_object":
         schema = given.get("schema")
-        return _any_object() if schema is None else _json_type(schema, where="the schema")
+        return any_object() if schema is None else json_type(schema, where="the schema")
     if kind == "json_schema":
         wanted = given.get("json_schema")
         schema = wanted.get("schema") if isinstance(wanted, Mapping) else None
-        return _json_type(schema, where="the schema of response_format")
+        return json_type(schema, where="the schema of response_format")
     raise _refused("response_format is none of text, json_object and json_schema.")
-
-
-def _any_object() -> OutputType[Any]:
-    from pydantic import TypeAdapter
-
-    return OutputType(dict, {"type": "object"}, "json", {}, TypeAdapter(Any))
-
-
-def _json_type(schema: Any, *, where: str) -> OutputType[Any]:
-    """A JSON Schema as a closed type: every key that it names is written, and no other."""
-    from pydantic import TypeAdapter
-
-    from hetagent.closing import close
-
-    if not isinstance(schema, Mapping):
-        raise _refused(f"{where} is no JSON Schema.")
-    try:
-        output: OutputType[Any] = OutputType(
-            dict, close(dict(schema), where=where), "json", {}, TypeAdapter(Any)
-        )
-        check(output, where=where)
-    except HetagentError as error:
-        raise _refused(str(error)) from error
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise _refused(f"{where} is no valid JSON Schema: {error}.") from error
-    return output
 
 
 def _max_tokens(data: Json) -> int:
@@ -309,6 +282,17 @@ def _max_tokens(data: Json) -> int:
                 raise _refused(f"{name} is no number of tokens.")
             return given
     return DEFAULT_MAX_TOKENS
+
+
+def _top_logprobs(data: Json) -> int:
+    given = data.get("top_logprobs")
+    if given is None:
+        return 0
+    if not isinstance(given, int) or isinstance(given, bool) or not 0 <= given <= 20:
+        raise _refused("top_logprobs is no number from 0 to 20.")
+    if given and data.get("logprobs") is not True:
+        raise _refused("top_logprobs needs logprobs to be true.")
+    return given
 
 
 def _stop(given: Any) -> tuple[str, ...]:

@@ -160,6 +160,11 @@ class LlamaCpp(LocalModel):
             "labels": "all" if self._all_labels else "best",
         }
 
+    def prompt_tokens(self, request: Request) -> int:
+        """Tokens of a request's prompt; the weights are loaded."""
+        assert self._decoder is not None
+        return self._decoder.prompt_tokens(request)
+
     def _open(self) -> list[Callable[[], None]]:
         from hetagent.engine.chat import ChatTokenizer
         from hetagent.engine.decode import Decoder

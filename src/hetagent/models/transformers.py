@@ -75,6 +75,11 @@ class Transformers(LocalModel):
         self._decoder: Decoder | None = None
         self._evaluator: _Evaluator | None = None
 
+    def prompt_tokens(self, request: Request) -> int:
+        """Tokens of a request's prompt; the weights are loaded."""
+        assert self._decoder is not None
+        return self._decoder.prompt_tokens(request)
+
     def _open(self) -> list[Callable[[], None]]:
         import torch
 
