@@ -22,8 +22,8 @@ class Limits:
         read_seconds: Between two pieces of the upstream's answer, and until the first.
         send_seconds: Until a client that reads slowly takes the next piece.
         stop_seconds: For what is under way when the gateway is told to stop.
-        record_bytes: Requests and responses that wait to be recorded, all together; what comes
-            beyond it is not recorded, and counted.
+        record_bytes: Requests and responses that are under way or wait to be recorded, all
+            together; a call that comes beyond it is not recorded, and counted.
 
     Raises:
         InputError: One of them is not above 0.

@@ -105,7 +105,8 @@ class Relay:
     async def _pump(self, answer: Answer, recording: Recording) -> None:
         status = answer.status if 200 <= answer.status < 600 else 502
         recording.begin(status, answer.headers)
-        own = [(b"x-hetagent-record", recording.call.id.encode())] if recording.room else []
+        kept = recording.room is not None
+        own = [(b"x-hetagent-record", recording.call.id.encode())] if kept else []
         try:
             await self._send(
                 {
@@ -185,4 +186,5 @@ async def send_whole(
 
 
 def _call_error(error: Exception, refusal: Refusal) -> CallError:
-    return CallError(type(error).__name__, refusal.status, refusal.message)
+    kind = type(error.__cause__ if isinstance(error.__cause__, HetagentError) else error)
+    return CallError(kind.__name__, refusal.status, refusal.message)

@@ -26,7 +26,8 @@ class EventReader:
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
-        self._rest = ""
+        self._rest: list[str] = []
+        self._held = ""
         self._data: list[str] = []
         self._name = ""
 
@@ -40,11 +41,16 @@ class EventReader:
         return [*found, *self._dispatch()]
 
     def _read(self, text: str) -> list[Event]:
-        text = self._rest + text
+        if "\n" not in text and "\r" not in text and not self._held:
+            self._rest.append(text)  # a long line may come in many pieces
+            return []
         # A carriage return at the end may be the first half of a line's end.
-        held = "\r" if text.endswith("\r") else ""
-        lines = text.removesuffix("\r").replace("\r\n", "\n").replace("\r", "\n").split("\n")
-        self._rest = lines.pop() + held
+        text = self._held + text
+        self._held = "\r" if text.endswith("\r") else ""
+        text = text.removesuffix("\r")
+        first, *others = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        lines = ["".join([*self._rest, first]), *others]
+        self._rest = [lines.pop()]
         events: list[Event] = []
         for line in lines:
             if line:

@@ -12,6 +12,7 @@ from hetagent.gateway.calls import Call
 from hetagent.gateway.headers import Headers
 from hetagent.gateway.limits import Limits
 from hetagent.gateway.recording import make_record
+from hetagent.gateway.room import Room
 from hetagent.gateway.upstream import Upstream
 from hetagent.learn.pipeline import Kept, Pipeline
 from hetagent.learn.record import CallError
@@ -22,6 +23,7 @@ _log = logging.getLogger("hetagent")
 
 _END_MARKS = (b"data: [DONE]", b"data:[DONE]", b"event: message_stop", b'"message_stop"')
 _TAIL = 256
+_PIECE = 160  # bytes that a piece takes besides its own, as Python has it
 
 
 @dataclass(slots=True)
@@ -31,11 +33,12 @@ class Recording:
     Attributes:
         call: What was asked.
         upstream: Who was.
-        room: Bytes of the answer that may be kept.
+        room: For what is kept; ``None`` where nothing is.
         status: HTTP status of the answer; ``None`` while there is none.
         headers: Of the answer.
         pieces: Of the answer, each with the seconds since the call came.
-        size: Of the answer, in bytes.
+        held: Bytes that it has of the room.
+        lost: Whether there was not room enough.
         tail: Its last bytes.
         complete: Whether the client got all of it.
         error: Why there is no answer, or only some of it.
@@ -45,16 +48,20 @@ class Recording:
 
     call: Call
     upstream: Upstream
-    room: int
+    room: Room | None
     status: int | None = None
     headers: Headers = ()
     pieces: list[tuple[float, bytes]] = field(default_factory=list)
-    size: int = 0
+    held: int = 0
+    lost: bool = False
     tail: bytes = b""
     complete: bool = False
     error: CallError | None = None
     seconds: float = 0.0
     ended: bool = False
+
+    def __post_init__(self) -> None:
+        self._take(len(self.call.body))
 
     def begin(self, status: int, headers: Headers) -> None:
         """Note the head of the answer."""
@@ -62,12 +69,26 @@ class Recording:
 
     def add(self, piece: bytes) -> None:
         """Note a piece of the answer."""
-        self.size += len(piece)
-        self.tail = (self.tail + piece)[-_TAIL:]
-        if self.size <= self.room:
+        self.tail = (self.tail + piece[-_TAIL:])[-_TAIL:]
+        if self._take(len(piece) + _PIECE):
             self.pieces.append((time.perf_counter() - self.call.began, piece))
-        else:
-            self.pieces.clear()
+
+    def release(self) -> None:
+        """Give back what it has of the room."""
+        if self.room is not None:
+            self.room.give(self.held)
+        self.held = 0
+
+    def _take(self, size: int) -> bool:
+        if self.room is None or self.lost:
+            return False
+        if self.room.take(size):
+            self.held += size
+            return True
+        self.lost = True
+        self.pieces.clear()
+        self.release()
+        return False
 
     @property
     def has_end(self) -> bool:
@@ -96,9 +117,8 @@ class Tap:
 
     def __init__(self, pipeline: Pipeline | None, *, limits: Limits) -> None:
         self._pipeline = pipeline
-        self._room = limits.record_bytes
+        self._room = Room(limits.record_bytes)
         self._lock = threading.Lock()
-        self._bytes = 0
         self._lost = 0
         self._last_error: str | None = None
 
@@ -117,6 +137,10 @@ class Tap:
         kept = self._pipeline.kept
         return replace(kept, lost=kept.lost + lost, last_error=kept.last_error or error)
 
+    def room_for(self, call: Call) -> Room | None:
+        """Where a call's bytes are kept; ``None`` where it is not recorded."""
+        return self._room if self._pipeline is not None and call.form is not None else None
+
     def close(self, *, timeout: float | None = None) -> None:
         """Write what waits, for at most ``timeout`` seconds, and end."""
         if self._pipeline is not None:
@@ -126,17 +150,12 @@ class Tap:
         """Take what went through for a call; returns at once."""
         if self._pipeline is None:
             return
-        size = recording.size + len(recording.call.body)
-        with self._lock:
-            fits = self._bytes + size <= self._room
-            self._bytes += size if fits else 0
-        if not fits:
+        if recording.lost:
             self._lose()
             return
 
         def release(_: Future[None]) -> None:
-            with self._lock:
-                self._bytes -= size
+            recording.release()
 
         self._pipeline.submit(lambda: make_record(recording)).add_done_callback(release)
 
