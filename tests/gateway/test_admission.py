@@ -156,3 +156,15 @@ def test_a_gateway_needs_an_upstream_and_limits_above_nothing():
     for address in ("api.openai.com", "ftp://x/v1", "http://", "https://x/v1?key=1"):
         with pytest.raises(InputError, match="no address"):
             HttpUpstream(address)
+
+
+def test_the_gateways_key_is_found_beside_a_providers_and_neither_is_recorded(upstream, tmp_path):
+    key = add_key(tmp_path / "keys", "agent")
+    with served(HttpUpstream(upstream.url), keys=Keys.read(tmp_path / "keys")) as gateway:
+        headers = {"x-api-key": "sk-provider-1", "Authorization": f"bearer {key}"}
+        body = {**ASKED, "note": f"{key} and sk-provider-1"}
+        answer = gateway.post(CHAT, body, headers=headers)
+        assert answer.status_code == 200
+        assert gateway.record_of(answer).request["note"] == "[key] and [key]"
+    sent = upstream.requests[-1].headers
+    assert (sent.get("x-api-key"), sent.get("authorization")) == ("sk-provider-1", None)

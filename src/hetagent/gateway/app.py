@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hetagent.errors import InputError, MissingExtraError
 from hetagent.gateway.apis import Api, Refusal
 from hetagent.gateway.calls import Call
-from hetagent.gateway.intake import ClientGoneError, Intake, Receive, Scope, Send
+from hetagent.gateway.intake import ClientGoneError, Intake, Receive, Scope, Send, as_written
 from hetagent.gateway.keys import Keys
 from hetagent.gateway.limits import Limits
 from hetagent.gateway.openapi import document
@@ -112,6 +112,8 @@ class Gateway:
             others += [(f"{prefix}/openai/{{path:path}}", _Calls(self, "azure"))]
             routes += [Route(path, endpoint, methods=["POST"]) for path, endpoint in posts]
             routes += [Route(f"{root}/models", _Models(self), methods=["GET"]) for root in roots]
+            one = "models/{path:path}"
+            routes += [Route(f"{root}/{one}", _Models(self), methods=["GET"]) for root in roots]
             routes += [Route(path, endpoint) for path, endpoint in others]
         own = [
             Route("/health", _Own(self, "health"), methods=["GET"]),
@@ -137,7 +139,9 @@ class Gateway:
                 await asyncio.sleep(0.01)
             for upstream in self._upstreams:
                 await upstream.aclose()
-            timeout = self.limits.stop_seconds
+            task = asyncio.current_task()
+            hurried = task is not None and task.cancelling() > 0
+            timeout = _SECONDS_TO_SETTLE if hurried else self.limits.stop_seconds
             await asyncio.to_thread(lambda: self._tap.close(timeout=timeout))
 
     def _upstream_of(self, call: Call) -> Upstream:
@@ -146,7 +150,12 @@ class Gateway:
             if upstream.serves(call) and (known or upstream.open_paths):
                 return upstream
         if call.form is None:
-            raise Refusal(404, f"The gateway has no /{call.path}.", code="not_found")
+            raise Refusal(
+                404,
+                f"The gateway has no /{call.path}, and passes it on to nobody: a model takes calls "
+                "alone, and a server called with the gateway's own key too.",
+                code="not_found",
+            )
         what = f"the model {call.model!r}" if call.model else "a call without a model"
         raise Refusal(
             404, f"The gateway has no upstream for {what} in this API.", code="model_not_found"
@@ -162,7 +171,7 @@ class _Calls:
         self._path = path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = self._path or scope["path_params"]["path"]
+        path = self._path or as_written(scope)
         api = self._api
         if api == "openai" and path not in _FORMS and _is_anthropic(scope, path):
             api = "anthropic"
@@ -197,8 +206,7 @@ class _Calls:
 
     async def _relay(self, relay: Relay, call: Call, upstream: Upstream) -> None:
         gateway = self._gateway
-        room = gateway.limits.record_bytes if gateway._tap.on and call.form else 0
-        recording = Recording(call, upstream, room=room)
+        recording = Recording(call, upstream, room=gateway._tap.room_for(call))
         try:
             await relay.answer(upstream.send(call), recording)
         finally:
@@ -211,16 +219,24 @@ class _Calls:
 
 
 class _Models(_Calls):
-    """Tells the models: those the gateway names, or the upstream's own list."""
+    """Tells the models: those the gateway names, or the upstream's own."""
 
     def __init__(self, gateway: Gateway) -> None:
-        super().__init__(gateway, "openai", "models")
+        super().__init__(gateway, "openai")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = "models"
+        if "path" in scope["path_params"]:
+            path = f"models/{as_written(scope)}"
+        api: Api = "anthropic" if _is_anthropic(scope, path) else "openai"
+        await self._serve(scope, receive, send, api=api, path=path)
 
     async def _serve(
         self, scope: Scope, receive: Receive, send: Send, *, api: Api, path: str
     ) -> None:
         named = [name for one in self._gateway._upstreams for name in one.models]
-        if not named:
+        asked = scope["path_params"].get("path")
+        if not named or (asked is not None and asked not in named):
             await super()._serve(scope, receive, send, api=api, path=path)
             return
         relay = Relay(scope, receive, send, api=api, limits=self._gateway.limits)
@@ -232,7 +248,10 @@ class _Models(_Calls):
         models = [
             {"id": name, "object": "model", "created": 0, "owned_by": "hetagent"} for name in named
         ]
-        await send_whole(send, 200, json.dumps({"object": "list", "data": models}).encode())
+        told: Any = {"object": "list", "data": models}
+        if asked is not None:
+            told = next(one for one in models if one["id"] == asked)
+        await send_whole(send, 200, json.dumps(told).encode())
 
 
 class _Own:

@@ -27,7 +27,7 @@ class Call:
     Attributes:
         api: Whose paths, headers and errors it uses.
         method: Of HTTP.
-        path: Within the API, such as ``"chat/completions"``.
+        path: Within the API, such as ``"chat/completions"``; with its escapes, as it came.
         query: The query string.
         headers: For the upstream; the caller's own keys are among them, the gateway's are not.
         body: As it came.

@@ -30,10 +30,13 @@ _OF_THE_CONNECTION = frozenset({b"host", b"content-length", b"expect"})
 
 
 def header(headers: Headers, name: bytes) -> str | None:
-    """The first value of a header, as text."""
+    """The first value of a header, as text: UTF-8, as most clients write it, or else Latin-1."""
     for key, value in headers:
         if key == name:
-            return value.decode("latin-1").strip()
+            try:
+                return value.decode().strip()
+            except UnicodeDecodeError:
+                return value.decode("latin-1").strip()
     return None
 
 

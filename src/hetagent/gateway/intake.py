@@ -16,7 +16,7 @@ from hetagent.gateway.limits import Limits
 from hetagent.gateway.marks import call_marks
 from hetagent.learn.record import Form
 
-__all__ = ["ClientGoneError", "Intake", "Receive", "Scope", "Send"]
+__all__ = ["ClientGoneError", "Intake", "Receive", "Scope", "Send", "as_written"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -60,7 +60,9 @@ class Intake:
         """
         headers: Headers = [(name.lower(), value) for name, value in scope["headers"]]
         try:
+            secrets = _secrets(headers)
             tags, headers = self.admit(headers)
+            _refuse_climbing(scope["path"])
             body = await self._body(receive, headers)
         except Refusal as refusal:
             refusal.unread = True
@@ -82,7 +84,7 @@ class Intake:
             form=form,
             streamed=data.get("stream") is True,
             marks=call_marks(headers, data, workload=params.get("workload"), tags=tags),
-            secrets=_secrets(headers),
+            secrets=secrets,
         )
 
     def admit(self, headers: Headers) -> tuple[dict[str, str], Headers]:
@@ -98,19 +100,16 @@ class Intake:
                     403, "Web pages may not call a gateway without keys.", code="origin_refused"
                 )
             return {}, headers
-        place = next((one for one in (_OWN_KEY, *_KEY_HEADERS) if header(headers, one)), None)
-        given = "" if place is None else header(headers, place) or ""
-        if place == b"authorization":
-            given = given.removeprefix("Bearer").removeprefix("bearer").strip()
-        name = self._keys.name_of(given)
-        if place is None or name is None:
-            raise Refusal(
-                401,
-                "The gateway's key is missing or wrong. Send it as the API key, or in the header "
-                "x-hetagent-key beside the provider's own key.",
-                code="invalid_api_key",
-            )
-        return {"key": name}, [pair for pair in headers if pair[0] != place]
+        for place in (_OWN_KEY, *_KEY_HEADERS):
+            name = self._keys.name_of(_key(header(headers, place)))
+            if name is not None:
+                return {"key": name}, [pair for pair in headers if pair[0] != place]
+        raise Refusal(
+            401,
+            "The gateway's key is missing or wrong. Send it as the API key, or in the header "
+            "x-hetagent-key beside the provider's own key.",
+            code="invalid_api_key",
+        )
 
     async def _body(self, receive: Receive, headers: Headers) -> bytes:
         limit = self._limits.body_bytes
@@ -138,6 +137,26 @@ class Intake:
                 return b"".join(pieces)
 
 
+def as_written(scope: Scope) -> str:
+    """The rest of a path that a route ends with, with the escapes that it came with.
+
+    What is decoded cannot be put together again: ``a%2Fb`` is one name, and ``a/b`` two.
+    """
+    path: str = scope["path"]
+    rest: str = scope["path_params"]["path"]
+    raw = scope.get("raw_path")
+    if not raw:
+        return rest
+    before = path.removesuffix(rest).count("/")
+    return str(raw.decode("latin-1").split("/", before)[-1])
+
+
+def _refuse_climbing(path: str) -> None:
+    """Refuse a path that would leave the upstream's address."""
+    if any(step in (".", "..") for step in path.split("/")):
+        raise Refusal(400, "The path has a step . or .. in it.", code="invalid_path")
+
+
 def _too_large(limit: int) -> Refusal:
     return Refusal(
         413,
@@ -154,10 +173,14 @@ def _decoded(body: bytes, headers: Headers, limit: int) -> bytes:
         raise Refusal(
             415, f"The gateway cannot read the encoding {encoding!r}.", code="unsupported_encoding"
         )
+    plain = b""
     try:
-        # 32 adds the detection of gzip's and zlib's heads.
-        reader = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
-        plain = reader.decompress(body, limit + 1)
+        # Gzip may have several members, one behind the other (RFC 1952, section 2.2).
+        while body and len(plain) <= limit:
+            # 32 adds the detection of gzip's and zlib's heads.
+            reader = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+            plain += reader.decompress(body, limit + 1 - len(plain))
+            body = reader.unused_data
     except zlib.error:
         raise Refusal(400, f"The body is no {encoding}.", code="invalid_encoding") from None
     if len(plain) > limit:
@@ -179,5 +202,11 @@ def _object(body: bytes) -> dict[str, Any]:
 
 
 def _secrets(headers: Headers) -> tuple[str, ...]:
-    found = [header(headers, name) for name in _KEY_HEADERS]
-    return tuple(one.removeprefix("Bearer ").strip() for one in found if one)
+    found = [_key(header(headers, name)) for name in (_OWN_KEY, *_KEY_HEADERS)]
+    return tuple(one for one in found if one)
+
+
+def _key(given: str | None) -> str:
+    """A key without the word before it (RFC 6750, section 2.1)."""
+    given = given or ""
+    return given[6:].strip() if given[:6].lower() == "bearer" else given

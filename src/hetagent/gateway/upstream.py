@@ -24,6 +24,7 @@ Price = tuple[float, float]
 """US dollars for a million tokens of prompt and of completion."""
 
 _KEY_HEADERS = frozenset({b"authorization", b"api-key", b"x-api-key"})
+_PIECE = 256 * 1024
 
 
 class Upstream(Protocol):
@@ -109,6 +110,7 @@ class HttpUpstream:
         self._base = str(parsed).rstrip("/")
         if api != "openai":
             self._base = self._base.removesuffix("/v1").removesuffix("/openai")
+        self._path = httpx.URL(self._base).raw_path.decode("ascii").rstrip("/")
         self._api: Api = api
         self._key = key
         self._patterns = tuple(models)
@@ -172,14 +174,18 @@ class HttpUpstream:
         headers = self._headers(call)
         if call.body or call.method not in ("GET", "HEAD", "DELETE"):
             headers.append((b"content-length", str(len(call.body)).encode()))
-        request = httpx.Request(
-            call.method,
-            self._url(call),
-            headers=headers,
-            content=call.body or None,
-            extensions={"timeout": self._client.timeout.as_dict()},
-        )
         with _Translated(self.name):
+            request = httpx.Request(
+                call.method,
+                self._base,
+                headers=headers,
+                content=_pieces_of(call.body) if call.body else None,
+                # The target as it came: put together again it might be spelled differently.
+                extensions={
+                    "timeout": self._client.timeout.as_dict(),
+                    "target": self._target(call).encode("latin-1", errors="replace"),
+                },
+            )
             response = await self._client.send(request, stream=True)
         pieces = self._pieces(response)
 
@@ -208,7 +214,7 @@ class HttpUpstream:
             headers.append((b"authorization", b"Bearer " + given[b"api-key"]))
         return replace(call, api="openai", query=b"", body=body, headers=headers)
 
-    def _url(self, call: Call) -> str:
+    def _target(self, call: Call) -> str:
         path = {
             "openai": f"/{call.path}",
             "azure": f"/openai/{call.path}",
@@ -219,7 +225,7 @@ class HttpUpstream:
 
             path = f"/openai/deployments/{quote(call.model, safe='')}/{call.path}"
         query = f"?{call.query.decode('latin-1')}" if call.query else ""
-        return f"{self._base}{path}{query}"
+        return f"{self._path}{path}{query}"
 
     def _headers(self, call: Call) -> list[tuple[bytes, bytes]]:
         host = _host(self._base)
@@ -280,6 +286,12 @@ def price_of(usage: Usage, price: Price | None) -> float | None:
     if price is None or usage.prompt is None:
         return None
     return (usage.prompt * price[0] + (usage.completion or 0) * price[1]) / 1_000_000
+
+
+async def _pieces_of(body: bytes) -> AsyncGenerator[bytes, None]:
+    """A body in pieces, each with a time limit of its own, so that a slow line may take long."""
+    for begin in range(0, len(body), _PIECE):
+        yield body[begin : begin + _PIECE]
 
 
 def _down(error: Exception) -> str:
