@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+import re
 import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
 from hetagent.errors import InputError
-from hetagent.gateway.apis import Refusal
+from hetagent.gateway.apis import Refusal, refusal_of
 from hetagent.gateway.calls import Answer, Call
 from hetagent.gateway.limits import Limits
 from hetagent.gateway.sse import Event, event_bytes
@@ -61,6 +63,10 @@ _CHAT = frozenset(
         "web_search_options",
     ]
 )
+# What LiteLLM reads without looking what it is.
+_OBJECTS = frozenset(
+    ["audio", "logit_bias", "prediction", "response_format", "stream_options", "thinking"]
+)
 _EMBEDDINGS = frozenset({"dimensions", "encoding_format", "input", "user"})
 _MESSAGES = frozenset(
     [
@@ -79,6 +85,8 @@ _MESSAGES = frozenset(
 # Said to the gateway or to OpenAI's own store of answers alone.
 _LEFT_OUT = frozenset({"model", "stream", "metadata", "store", "prompt_cache_key"})
 _HAS_MCP = find_spec("mcp") is not None
+# It imports parts of its own server for streams in Anthropic's form, and some releases for tools.
+_MISSING = re.compile(r"No module named '([\w.]+)'")
 _STREAM = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 _JSON = ((b"content-type", b"application/json"),)
 
@@ -185,12 +193,20 @@ class LiteLLMUpstream:
                 f"Unrecognized request argument: {', '.join(strange)}.",
                 code="unknown_argument",
             )
-        if "messages" in known and not _are_messages(given.get("messages")):
+        if "messages" in known and not _are_objects(given.get("messages")):
             raise Refusal(
                 400, "messages is not a list of objects, or is empty.", code="invalid_messages"
             )
         if "input" in known and "input" not in given:
             raise Refusal(400, "input is missing.", code="invalid_input")
+        if call.form == "anthropic.messages" and not isinstance(given.get("max_tokens"), int):
+            raise Refusal(400, "max_tokens is missing, or is no number.", code="invalid_request")
+        for name in given.keys() & _OBJECTS:
+            if not isinstance(given[name], Mapping | None):
+                raise Refusal(400, f"{name} is no object.", code="invalid_request")
+        for name in given.keys() & {"functions", "tools"}:
+            if given[name] not in (None, []) and not _are_objects(given[name]):
+                raise Refusal(400, f"{name} is not a list of objects.", code="invalid_request")
         return {
             "num_retries": 0,
             "max_retries": 0,
@@ -230,8 +246,21 @@ class LiteLLMUpstream:
         except (Refusal, asyncio.CancelledError):
             raise
         except Exception as error:
+            if missing := _MISSING.search(str(error)):
+                raise Refusal(
+                    501,
+                    f"LiteLLM needs the package {missing[1]} for such a call, and does not install "
+                    "it by itself. Install litellm[proxy], or call Anthropic without LiteLLM "
+                    "between: hetagent serve --anthropic URL",
+                    code="not_supported",
+                ) from None
             # Not chained: what LiteLLM raises may hold the key.
-            raise translate(error, self._place).error from None
+            failure = translate(error, self._place)
+            if failure.retry_after is None:
+                raise failure.error from None
+            refusal = refusal_of(failure.error)
+            refusal.headers = ((b"retry-after", str(math.ceil(failure.retry_after)).encode()),)
+            raise refusal from failure.error
 
 
 def _event(chunk: Any, call: Call) -> Event:
@@ -248,7 +277,7 @@ def _dumped(found: Any) -> str:
     return json.dumps(found, ensure_ascii=False, default=str)
 
 
-def _are_messages(value: Any) -> bool:
+def _are_objects(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(one, dict) for one in value)
 
 
