@@ -33,14 +33,30 @@ def gateways(tiny):
 schema = openapi.from_dict(document())
 
 
+def examples(count: int) -> settings:
+    return settings(
+        max_examples=count,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
 @schema.parametrize()
-@settings(
-    max_examples=12,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=list(HealthCheck),
-)
+@examples(6)
 def test_nothing_makes_an_internal_error(gateways, case):
+    _ask(gateways, case)
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(1800)
+@schema.parametrize()
+@examples(200)
+def test_nothing_of_much_more_makes_an_internal_error(gateways, case):
+    _ask(gateways, case)
+
+
+def _ask(gateways, case) -> None:
     _short(case)
     for gateway in gateways:
         answer = case.call(base_url=gateway.url)
