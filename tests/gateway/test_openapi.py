@@ -51,7 +51,7 @@ def test_nothing_makes_an_internal_error(gateways, case):
 @pytest.mark.e2e
 @pytest.mark.timeout(1800)
 @schema.parametrize()
-@examples(200)
+@examples(100)
 def test_nothing_of_much_more_makes_an_internal_error(gateways, case):
     _ask(gateways, case)
 

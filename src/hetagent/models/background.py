@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
+import importlib
 import os
 import warnings
 from collections.abc import Awaitable, Callable
@@ -43,6 +45,9 @@ def import_litellm() -> Any:
 
         # Its answers are pydantic models built at first use, with warnings of pydantic's.
         litellm.ModelResponse()
+        # Newer releases import this at their first call, with warnings of pydantic's.
+        with contextlib.suppress(ImportError):
+            importlib.import_module("litellm.llms.github_copilot.per_user_auth")
     litellm.suppress_debug_info = True
     litellm.telemetry = False
     # A first lazy attribute registers LiteLLM's own clean-up, which closes connections from a
