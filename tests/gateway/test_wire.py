@@ -68,9 +68,10 @@ CHUNKED = b"Transfer-Encoding: chunked"
         request(CHUNKED, body=chunked(BODY)),
         request(LENGTH, b"Connection: close", version=b"1.0"),
         request(LENGTH, b"Connection: upgrade", b"Upgrade: websocket"),
+        request(LENGTH, b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c"),
         request(LENGTH).replace(b"\r\n", b"\n"),
     ],
-    ids=["length", "chunked", "http 1.0", "upgrade", "line feeds"],
+    ids=["length", "chunked", "http 1.0", "upgrade", "upgrade to http 2", "line feeds"],
 )
 def test_a_request_in_any_framing_comes_whole(upstream, gateway, sent):
     found = exchange(gateway, sent)

@@ -128,9 +128,11 @@ def _connection_class(header_seconds: float, send_seconds: float) -> Any:
         header_seconds: Until the head of a request is there.
         send_seconds: Until the client's machine takes what was sent.
     """
-    from uvicorn.protocols.http.auto import AutoHTTPProtocol
+    # Not httptools, even where it is installed: it loses the body of a request that offers an
+    # upgrade, as Java's HTTP client does with each one.
+    from uvicorn.protocols.http.h11_impl import H11Protocol
 
-    base: Any = AutoHTTPProtocol
+    base: Any = H11Protocol
 
     class Connection(base):  # type: ignore[misc,unused-ignore]
         def connection_made(self, transport: Any) -> None:
