@@ -33,7 +33,7 @@ def test_streams_under_way_share_the_room_and_give_it_back():
         upstream.reply = lambda got: Piecewise(pieces, headers=SSE, gate=gate)
         limits = Limits(record_bytes=100_000)
         with served(HttpUpstream(upstream.url), limits=limits) as gateway:
-            room = gateway.gateway._recorder._room
+            room = gateway.gateway._tap._room
             with ThreadPoolExecutor(8) as pool:
                 answers = [pool.submit(gateway.post, CHAT, ASKED) for _ in range(8)]
                 assert upstream.wait_for(lambda: upstream.most_at_once == 8)
