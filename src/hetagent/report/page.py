@@ -43,7 +43,15 @@ def page(report: Report, *, workloads: Workloads | None = None) -> str:
     )
     body = el(
         "body",
-        el("header", el("h1", "hetagent report"), el("p", _sources(report), class_="soft")),
+        el(
+            "header",
+            el("h1", "hetagent report"),
+            el(
+                "p",
+                _sources(report, workloads.total if workloads is not None else 0),
+                class_="soft",
+            ),
+        ),
         el(
             "main",
             *([] if workloads is not None and not report.skills else _overview(report)),
@@ -54,11 +62,17 @@ def page(report: Report, *, workloads: Workloads | None = None) -> str:
     return f"<!DOCTYPE html>\n{rendered(el('html', head, body, lang='en'))}\n"
 
 
-def _sources(report: Report) -> str:
-    count = sum(len(one.certificates) for one in report.skills)
-    said = f"Made {_day(report.made)} by hetagent {__version__} from {_many(count, 'certificate')}"
+def _sources(report: Report, calls: int) -> str:
+    certificates = sum(len(one.certificates) for one in report.skills)
+    sources = []
+    if certificates or not (report.logs or calls):
+        sources.append(_many(certificates, "certificate"))
     if report.logs:
-        said += f" and {_many(report.lines, 'outcome')} in {', '.join(report.logs)}"
+        sources.append(f"{_many(report.lines, 'outcome')} in {', '.join(report.logs)}")
+    if calls:
+        sources.append(_many(calls, "recorded call"))
+    named = f"{', '.join(sources[:-1])} and {sources[-1]}" if sources[1:] else sources[0]
+    said = f"Made {_day(report.made)} by hetagent {__version__} from {named}"
     if report.unreadable:
         said += f", where {_many(report.unreadable, 'line')} could not be read"
     return f"{said}."

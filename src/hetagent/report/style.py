@@ -56,6 +56,8 @@ th:first-child, td:first-child { text-align: left; }
 thead th { color: var(--soft); font-weight: 600; white-space: nowrap; }
 tbody th { font-weight: 500; }
 .wide th, .wide td { white-space: nowrap; }
+.wide.words td { text-align: left; white-space: normal; }
+.wide.words th { text-align: left; }
 .wide .hashes td { text-align: left; white-space: normal; min-width: 14rem; }
 code { font: .85em ui-monospace, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 .option { white-space: nowrap; }

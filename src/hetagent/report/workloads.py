@@ -167,16 +167,20 @@ def _one(one: Workload) -> Iterator[Element]:
     if one.instructions:
         yield el("details", el("summary", "Instructions"), el("p", el("code", one.instructions)))
     inputs: list[list[Node]] = [
-        [slot.name, slot.type, " · ".join((slot.options or slot.examples)[:3])[:300]]
-        for slot in one.inputs
+        [slot.name, slot.type, _some(slot.options or slot.examples)] for slot in one.inputs
     ]
     if inputs:
-        yield el("div", table(["input", "type", "such as"], inputs, "Inputs"), class_="wide")
+        yield el("div", table(["input", "type", "such as"], inputs, "Inputs"), class_="wide words")
     yield el("p", _answers(one), class_="soft")
     if one.example is not None:
         given = "; ".join(f"{name}: {value}" for name, value in one.example.inputs.items())
         yield el("p", "An example: ", el("code", given[:600]), " → ",
                  el("code", one.example.answer[:600]))  # fmt: skip
+
+
+def _some(values: Sequence[str]) -> str:
+    """A few values, each cut where it is long."""
+    return " · ".join(one if len(one) <= 90 else f"{one[:90]}…" for one in values[:3])
 
 
 def _answers(one: Workload) -> str:
