@@ -12,32 +12,12 @@ from hetagent.models.scripted import Answer
 
 __all__ = ["answers"]
 
-_NOUNS = [
-    "counter",
-    "list",
-    "timetable",
-    "rota",
-    "quiz",
-    "estimate",
-    "letter",
-    "page",
-    "shelf",
-    "boat",
-    "kettle",
-    "invoice",
-]
-_VERBS = [
-    "keeps",
-    "counts",
-    "prints",
-    "sorts",
-    "reads",
-    "sends",
-    "shows",
-    "checks",
-    "plans",
-    "saves",
-]
+_NOUNS = tuple(
+    re.findall(
+        r"\w+", "counter list timetable rota quiz estimate letter page shelf boat kettle bill"
+    )
+)
+_VERBS = tuple(re.findall(r"\w+", "keeps counts prints sorts reads sends shows checks plans saves"))
 _LINKS = re.compile(r"(/\w+)")
 _ELEMENTS = re.compile(r"\[([\w. ]+)\]")
 
@@ -102,7 +82,7 @@ def _words(system: str, said: str, chance: random.Random) -> str:
     return " ".join(_clause(chance).capitalize() + "." for _ in range(chance.randint(3, 6)))
 
 
-def _one(words: str | list[str], chance: random.Random) -> str:
+def _one(words: str | tuple[str, ...], chance: random.Random) -> str:
     return chance.choice(words.split() if isinstance(words, str) else words)
 
 
