@@ -176,15 +176,20 @@ class Desktop:
         fields = "".join(f" {key} has: {text}." for key, text in self.typed.items())
         return SCREENS[self.name][0] + fields
 
+    def is_field(self, element: str) -> bool:
+        """Whether the screen has such a field."""
+        text, leads = SCREENS[self.name]
+        return f"[{element}]" in text.lower() and element not in leads
+
     def act(self, function: str, given: list[str]) -> None:
         """Carry out an action; what the screen does not have changes nothing."""
         self.done.append(f"{function}({', '.join(given)})")
-        text, leads = SCREENS[self.name]
+        leads = SCREENS[self.name][1]
         element = given[0].strip("[]").lower() if given else ""
         if function == "click" and element in leads:
             self.name = leads[element]
             self.typed = {}
-        elif function == "type_text" and len(given) > 1 and f"[{element}]" in text.lower():
+        elif function == "type_text" and len(given) > 1 and self.is_field(element):
             self.typed[element] = given[1]
         elif function == "press" and element == "escape":
             self.name = "desktop"
@@ -229,14 +234,16 @@ def do(controller: Controller, job: str) -> Desktop:
             judged = reflect(controller, desktop.done[-1], before, screen)
         history = "; ".join(desktop.done) or "nothing"
         task = controller.ask(
-            INFER, f"Job: {job}\nDone: {history}\nLast action: {judged}\nSeen: {seen}", tokens=60
+            INFER, f"Job: {job}\nDone: {history}\nLast action: {judged}\nSeen: {seen}", tokens=44
         )
         function, given = action(controller, job, screen, task)
         before = screen
         if function == "done":
             break
         desktop.act(function, given)
-    controller.ask(LEARN, f"Job: {job}\nActions:\n" + "\n".join(desktop.done), tokens=80)
+        if len(desktop.done) > 1 and len(set(desktop.done[-2:])) == 1:
+            break  # it does the same over and over
+    controller.ask(LEARN, f"Job: {job}\nActions:\n" + "\n".join(desktop.done), tokens=56)
     return desktop
 
 

@@ -66,14 +66,14 @@ REQUIREMENTS = {
     "type": "object",
     "properties": {
         "product": {"type": "string", "maxLength": 30},
-        "goal": {"type": "string", "maxLength": 120},
+        "goal": {"type": "string", "maxLength": 90},
         "user_stories": {
             "type": "array",
-            "items": {"type": "string", "maxLength": 100},
+            "items": {"type": "string", "maxLength": 70},
             "minItems": 2,
             "maxItems": 2,
         },
-        "out_of_scope": {"type": "string", "maxLength": 80},
+        "out_of_scope": {"type": "string", "maxLength": 60},
     },
     "required": ["product", "goal", "user_stories", "out_of_scope"],
     "additionalProperties": False,
@@ -200,15 +200,15 @@ def build(company: Company, request: str) -> Project:
     """From a request to reviewed files and a letter."""
     project = Project(request, requirements(company, request))
     told = json.dumps(project.requirements)
-    company.ask(ARCHITECT_APPROACH, f"Requirements:\n{told}", tokens=80)
+    company.ask(ARCHITECT_APPROACH, f"Requirements:\n{told}", tokens=56)
     for path, purpose in files(company, told):
         project.files[path] = write(company, project, path, purpose)
-        test = company.ask(TESTER, f"File {path}:\n{project.files[path]}", tokens=70)
+        test = company.ask(TESTER, f"File {path}:\n{project.files[path]}", tokens=56)
         note = f"File: {path}\nPurpose: {purpose}\nHas a test: {'yes' if 'def ' in test else 'no'}"
         subject = company.ask(COMMITTER, note, tokens=24).partition("\n")[0]
         project.log.append(subject or f"feat: add {path}")
     made = "\n".join(project.log)
-    company.ask(LETTER, f"Request:\n{request}\n\nCommits:\n{made}", tokens=90)
+    company.ask(LETTER, f"Request:\n{request}\n\nCommits:\n{made}", tokens=64)
     return project
 
 
@@ -216,7 +216,7 @@ def requirements(company: Company, request: str) -> dict[str, Any]:
     """The requirements, with a second try where an answer was cut short."""
     schema = {"name": "requirements", "schema": REQUIREMENTS, "strict": True}
     form = {"type": "json_schema", "json_schema": schema}
-    for tokens in (180, 260):
+    for tokens in (130, 180):
         answer = company.ask(
             PRODUCT_MANAGER, f"Request:\n{request}", tokens=tokens, response_format=form
         )
@@ -240,11 +240,11 @@ def files(company: Company, told: str) -> list[tuple[str, str]]:
 def write(company: Company, project: Project, path: str, purpose: str) -> str:
     """A file that the reviewer is content with, or its second draft."""
     task = f"Product: {project.requirements['product']}\nFile: {path}\nPurpose: {purpose}"
-    source = company.ask(ENGINEER, task, tokens=110)
-    comment = company.ask(REVIEWER, f"File {path}:\n{source}", tokens=50)
+    source = company.ask(ENGINEER, task, tokens=90)
+    comment = company.ask(REVIEWER, f"File {path}:\n{source}", tokens=40)
     if company.choose(GATE, f"Comment:\n{comment}", ["merge", "discuss", "revise"]) == "revise":
         draft = f"File {path}:\n{source}\n\nThe reviewer says:\n{comment}"
-        source = company.ask(ENGINEER_AGAIN, draft, tokens=110)
+        source = company.ask(ENGINEER_AGAIN, draft, tokens=90)
     return source
 
 

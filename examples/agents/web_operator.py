@@ -187,11 +187,13 @@ class Visit:
     Attributes:
         path: The pages that are open, the one that is seen last.
         facts: What was read.
+        asked: What was looked for, with the page that it was looked for on.
         steps: What was done.
     """
 
     path: list[str]
     facts: list[str] = field(default_factory=list)
+    asked: set[tuple[str, str]] = field(default_factory=set)
     steps: list[str] = field(default_factory=list)
 
     def seen(self) -> str:
@@ -219,7 +221,10 @@ def carry_out(operator: Operator, command: str, site: str) -> Visit:
         if name == "open_link":
             visit.open(str(given.get("link", "")))
         elif name == "read_fact":
-            read(operator, visit, str(given.get("question") or command))
+            question = str(given.get("question") or command)
+            if (visit.path[-1], question) in visit.asked:
+                break  # it goes round in circles
+            read(operator, visit, question)
             if enough(operator, command, visit):
                 break
         elif name == "go_back":
@@ -247,10 +252,13 @@ def next_step(operator: Operator, command: str, visit: Visit) -> tuple[str, dict
 def read(operator: Operator, visit: Visit, question: str) -> None:
     content = f"Question: {question}\n\nPage:\n{PAGES[visit.path[-1]]}"
     fact = operator.record(EXTRACT, content, FACT)
-    visit.steps.append(f"read {question[:60]!r}")
+    visit.asked.add((visit.path[-1], question))
     if fact.get("found"):
         price = f" ({fact['price']})" if fact.get("price") else ""
         visit.facts.append(f"{question}: {fact.get('value')}{price}")
+        visit.steps.append(f"read {question[:60]!r}")
+    else:
+        visit.steps.append(f"{question[:60]!r} is not on this page")
 
 
 def enough(operator: Operator, command: str, visit: Visit) -> bool:
@@ -268,12 +276,12 @@ def main() -> None:
     for command, site in COMMANDS[: options.tasks]:
         intent = operator.ask(INTENT, f"Command: {command}", tokens=4).content or ""
         asked = operator.record(PARTICULARS, f"Command: {command}", ASKED)
-        operator.ask(PLAN, f"Command: {command}", tokens=70)
+        operator.ask(PLAN, f"Command: {command}", tokens=48)
         visit = carry_out(operator, command, site)
         person = asked.get("tell") or "the user"
         facts = "\n".join(visit.facts) or "nothing was found"
         message = operator.ask(
-            MESSAGE, f"Person: {person}\nCommand: {command}\n\nFacts:\n{facts}", tokens=80
+            MESSAGE, f"Person: {person}\nCommand: {command}\n\nFacts:\n{facts}", tokens=56
         )
         print(f"{command}\n  {intent.strip()}; {len(visit.steps)} steps; to {person}:")
         print(f"  {' '.join((message.content or '').split())}")

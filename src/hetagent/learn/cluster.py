@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -36,7 +37,8 @@ _FILE, _ARRAYS = "workloads.json", "workloads.npz"
 
 # Calls that workloads are looked for in; more are assigned to what is found in so many.
 _MINED = 20_000
-_LEAST, _LEAST_SHARE = 20, 0.002
+# Calls that make a workload: this share of those searched, between two limits; of very many, more.
+_LEAST, _FEWEST, _LEAST_SHARE, _MANY_SHARE = 20, 5, 0.04, 0.002
 
 
 class Workloads:
@@ -92,8 +94,9 @@ class Workloads:
                 `hetagent.learn.source.RecordSource`. An iterator is held in memory.
             embed: Texts to vectors; WordLlama's static embeddings unless told.
             namer: Names a workload; its distinctive terms do unless told.
-            least: Calls that make a workload; 20, or 0.2% of those searched where that is more,
-                unless told.
+            least: Calls that make a workload. Unless told, 20; in fewer than 500 calls 4% of them
+                and at least 5; in more than 10,000 calls 0.2% of those searched. Where meaning
+                alone tells them, at least 20.
             interactive: Whether to take calls in which a person talks with the model, too.
             assigned: Told the id of each call and the name of its workload, or ``None``, once names
                 are known.
@@ -357,10 +360,10 @@ def _patterns(
     given: Sequence[str | None], calls: Sequence[Call], embed: Embed, least: int | None
 ) -> tuple[Patterns, list[str | None]]:
     """What the workloads look like, and the name that each was given."""
-    fewest = least or max(_LEAST, round(_LEAST_SHARE * len(calls)))
+    fewest = least or _fewest(len(calls))
     prompts = [shingles(call.text) for call in calls]
     forms = Forms.of(calls, least=fewest)
-    grouping = Grouping(calls, prompts, forms, embed, fewest)
+    grouping = Grouping(calls, prompts, forms, embed, fewest, least or max(_LEAST, fewest))
     found: list[Group] = []
     sets: dict[str | None, list[int]] = {}
     for place, name in enumerate(given):
@@ -372,6 +375,12 @@ def _patterns(
     # Those of which there are too few calls to tell what they look like.
     owners += [one for one in dict.fromkeys(given) if one is not None and one not in owners]
     return patterns, owners
+
+
+def _fewest(calls: int) -> int:
+    """Calls that make a workload, of so many."""
+    few = max(_FEWEST, math.ceil(_LEAST_SHARE * calls))
+    return max(min(_LEAST, few), round(_MANY_SHARE * calls))
 
 
 def _members(

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from hetagent.learn.cluster_read import Call
 
-__all__ = ["Kind", "Output", "label_of", "observe", "overlap", "schema_of"]
+__all__ = ["Kind", "Output", "answered_alike", "label_of", "observe", "overlap", "schema_of"]
 
 Kind = Literal["labels", "tools", "json", "text"]
 
@@ -23,6 +23,8 @@ _UNSEEN = 0.05
 # Share of a group's answers below which an answer is an error rather than a label.
 _RARE = 0.002
 _ENUM = 12
+# Share of some answers that must be such as others, for the others to be of the same task.
+_ALIKE = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,34 @@ def observe(calls: Sequence[Call]) -> Output:
         valid = sum(labels.values()) / seen
         return Output("labels", labels, valid=valid, words=middle, seen=seen)
     return Output("text", words=middle, seen=seen)
+
+
+def answered_alike(calls: Sequence[Call], others: Sequence[Call]) -> bool:
+    """Whether the answers of some calls, which may be few, are such as others have."""
+    known = observe(others)
+    answers = [call for call in calls if call.answer is not None]
+    texts = [call.answer or "" for call in answers if not call.called]
+    match known.kind:
+        case "labels":
+            hits = sum(label_of(text) in known.labels for text in texts)
+        case "tools":
+            hits = sum(call.called in known.labels for call in answers)
+        case "json":
+            keys = set(_inner(known.schema).get("properties", {}))
+            hits = sum(_has_keys(_json(text), keys) for text in texts)
+        case "text":
+            hits = sum(not isinstance(_json(text), dict | list) for text in texts)
+    return hits >= _ALIKE * len(answers)
+
+
+def _inner(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = schema.get("items", schema) if schema.get("type") == "array" else schema
+    return found if isinstance(found, Mapping) else {}
+
+
+def _has_keys(value: Any, keys: set[str]) -> bool:
+    one = next(iter(value), None) if isinstance(value, list) else value
+    return isinstance(one, dict) and len(set(one) & keys) >= 0.5 * len(set(one) | keys)
 
 
 def label_of(answer: str) -> str:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from hetagent.learn.cluster_actions import Output, observe
+from hetagent.learn.cluster_actions import Output, answered_alike, observe
 from hetagent.learn.cluster_embed import Embed, Vectors, cohesion, mean_direction, unit
 from hetagent.learn.cluster_forms import ANY, Form, Forms
 from hetagent.learn.cluster_read import Call, Hashes
@@ -29,6 +29,8 @@ _MOST_BY_MEANING = 20_000
 _COHESIVE = 0.5
 _FEW_WORDS = 12
 _TALKS = 0.3
+# Cosine between the mean meanings of free answers that are given to one task.
+_SAID_ALIKE = 0.7
 # Share of a group's members that lie within its radius.
 _WITHIN = 95
 _NO_RUNS = np.empty(0, np.uint64)
@@ -124,6 +126,7 @@ class Grouping:
         forms: The forms that recur.
         embed: Texts to vectors.
         least: Calls that make a group.
+        least_alike: Calls that make a group where meaning alone holds it together.
     """
 
     calls: Sequence[Call]
@@ -131,6 +134,7 @@ class Grouping:
     forms: Forms
     embed: Embed
     least: int
+    least_alike: int
 
     def groups(self, rows: Rows, *, given: str | None = None) -> Iterator[Group]:
         """Group some of the calls.
@@ -151,7 +155,11 @@ class Grouping:
 
     def _of_form(self, rows: Rows, form: Form) -> Iterator[Group]:
         rest: list[int] = []
-        for leaf in mine([self.prompts[row] for row in rows], least=self.least):
+
+        def one_task(some: Rows, others: Rows) -> bool:
+            return self._one_task(self._some(rows[some]), self._some(rows[others]))
+
+        for leaf in mine([self.prompts[row] for row in rows], least=self.least, one_task=one_task):
             inside = rows[leaf.rows]
             if len(leaf.fixed) and len(inside) >= self.least:
                 found = self._group(inside, form, "template", leaf.fixed)
@@ -162,6 +170,20 @@ class Grouping:
         if len(rest) >= self.least:
             yield from self._without_template(np.array(rest), form)
 
+    def _some(self, rows: Rows) -> list[Call]:
+        return [self.calls[row] for row in rows[:: max(1, len(rows) // _SAMPLE)][:_SAMPLE]]
+
+    def _one_task(self, some: Sequence[Call], others: Sequence[Call]) -> bool:
+        """Whether calls are told apart only by what is in their slots, and are answered alike."""
+        texts = [call.text for call in [*some[:: max(1, len(some) // 8)][:8], *others]]
+        if not Template.of(texts).labelled or not answered_alike(some, others):
+            return False
+        answers = [[call.answer for call in group if call.answer] for group in (some, others)]
+        if observe(others).kind != "text" or not all(answers):
+            return True
+        first, second = (Mean(mean_direction(self.embed(one)), len(one)) for one in answers)
+        return first.near(second) >= _SAID_ALIKE
+
     def _without_template(self, rows: Rows, form: Form) -> Iterator[Group]:
         """Groups of the calls of one form that share no text."""
         if form[0] or form[1] not in ("", "json", ANY):
@@ -170,7 +192,9 @@ class Grouping:
             if found.output.kind != "text":
                 yield found
             return
-        for members, centre, radius in _dense(self.calls, rows, self.embed, self.least):
+        if len(rows) < self.least_alike:
+            return
+        for members, centre, radius in _dense(self.calls, rows, self.embed, self.least_alike):
             found = self._group(members, form, "meaning", _NO_RUNS)
             found.centre, found.radius = centre, radius
             yield found
@@ -182,7 +206,7 @@ class Grouping:
         return self.calls[best].text
 
     def _group(self, rows: Rows, form: Form, by: By, fixed: Hashes) -> Group:
-        some = [self.calls[row] for row in rows[:: max(1, len(rows) // _SAMPLE)][:_SAMPLE]]
+        some = self._some(rows)
         template = Template(("", ""))
         asked = [call.said for call in some]
         if len(fixed):

@@ -2,12 +2,14 @@
 
 Prompts are split again and again by the run of words that most of them share and the others lack,
 together with all runs that come and go with it, until none is left that recurs often enough. What
-a group of prompts has in common then is its fixed text; what varies within it are its slots.
+a group of prompts has in common then is its fixed text; what varies within it are its slots. Text
+within a slot that has a label, such as a page that several prompts quote, is no reason to split: it
+is a value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +28,8 @@ _ALL = 0.95
 # Words that prompts must share beyond what all of them do before they are split by it. Fewer may
 # be a common value of a slot.
 _MORE = 10
+# Fixed words that say what is to be done, so that what recurs beside them may be a value.
+_TOLD = 12
 # Runs that are tried before a group is left as it is.
 _TRIES = 200
 # Share of a template's fixed runs that a new prompt must have.
@@ -45,12 +49,18 @@ class Leaf:
     fixed: Hashes
 
 
-def mine(prompts: Sequence[Hashes], *, least: int) -> list[Leaf]:
+OneTask = Callable[[Rows, Rows], bool]
+"""Whether some prompts and others, which have a text in common, are one task in spite of it."""
+
+
+def mine(prompts: Sequence[Hashes], *, least: int, one_task: OneTask | None = None) -> list[Leaf]:
     """Group prompts by the fixed text that they share.
 
     Args:
         prompts: For each the hashes of its runs of words, in order.
         least: Prompts that must share a text for it to be fixed.
+        one_task: Whether prompts with a further text in common are one task with the rest of
+            their group. Unless it is given, none are.
 
     Returns:
         Groups that together hold each prompt once; such as share nothing are one group, too.
@@ -63,7 +73,7 @@ def mine(prompts: Sequence[Hashes], *, least: int) -> list[Leaf]:
     while open_:
         rows, fixed = open_.pop()
         fixed = fixed | _shared(matrix[rows])
-        split = _split(matrix[rows], fixed, least, _Words(prompts, rows, names, fixed))
+        split = _split(matrix[rows], fixed, least, _Words(prompts, rows, names, fixed), one_task)
         if split is None:
             leaves.append(Leaf(rows, names[fixed]))
             continue
@@ -98,7 +108,7 @@ def _counts(matrix: Any) -> NDArray[np.float64]:
 
 
 class _Words:
-    """Counts the words that runs cover in a prompt, beyond those that fixed runs cover.
+    """Looks at the words that runs cover in a prompt, beyond those that fixed runs cover.
 
     Args:
         prompts: Of all rows.
@@ -110,13 +120,18 @@ class _Words:
     def __init__(
         self, prompts: Sequence[Hashes], rows: Rows, names: Hashes, fixed: NDArray[np.bool_]
     ) -> None:
-        self._prompts, self._rows, self._names = prompts, rows, names
+        self._prompts, self.rows, self._names = prompts, rows, names
         self._fixed = names[fixed]
 
     def of(self, bundle: NDArray[np.bool_], inside: NDArray[np.bool_]) -> int:
         """The most that a bundle of runs covers in one of a few prompts that have it."""
-        some = self._rows[inside][:3]
+        some = self.rows[inside][:3]
         return max(self._new(self._prompts[row], self._names[bundle]) for row in some)
+
+    @property
+    def told(self) -> int:
+        """Words that are fixed already."""
+        return int(_covered(self._prompts[self.rows[0]], self._fixed).sum())
 
     def _new(self, prompt: Hashes, bundle: Hashes) -> int:
         return int((_covered(prompt, bundle) & ~_covered(prompt, self._fixed)).sum())
@@ -131,7 +146,11 @@ def _covered(prompt: Hashes, runs: Hashes) -> NDArray[np.bool_]:
 
 
 def _split(
-    matrix: Any, fixed: NDArray[np.bool_], least: int, new: _Words
+    matrix: Any,
+    fixed: NDArray[np.bool_],
+    least: int,
+    new: _Words,
+    one_task: OneTask | None,
 ) -> NDArray[np.bool_] | None:
     """The prompts that have the most common bundle of further runs; ``None`` where none is left."""
     counts = _counts(matrix)
@@ -145,7 +164,9 @@ def _split(
         inside[columns.indices[columns.indptr[best] : columns.indptr[best + 1]]] = True
         bundle = _shared(matrix[inside]) & ~fixed
         if not inside.all() and new.of(bundle, inside) >= _MORE:
-            return inside
+            told = one_task is not None and new.told >= _TOLD
+            if not (told and one_task and one_task(new.rows[inside], new.rows[~inside])):
+                return inside
         counts[best] = 0
         # What always comes with it fares no better.
         counts[bundle & (counts <= inside.sum())] = 0
