@@ -278,7 +278,7 @@ def action(controller: Controller, job: str, screen: str, task: str) -> tuple[st
 def main() -> None:
     parser = argparse.ArgumentParser(description="Do some jobs on a small desktop.")
     parser.add_argument("--tasks", type=int, default=10, help="how many jobs")
-    parser.add_argument("--model", default="gpt-4o", help="the LLM's name")
+    parser.add_argument("--model", default="gpt-4o-mini", help="the LLM's name")
     options = parser.parse_args()
     controller = Controller(OpenAI(), options.model)
     for job in JOBS[: options.tasks]:

@@ -260,7 +260,7 @@ def as_json(answer: str) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Build a few small programs for customers.")
     parser.add_argument("--tasks", type=int, default=10, help="how many customers are served")
-    parser.add_argument("--model", default="gpt-4.1", help="the LLM's name")
+    parser.add_argument("--model", default="gpt-4o-mini", help="the LLM's name")
     options = parser.parse_args()
     company = Company(OpenAI(), options.model)
     kinds = ["requirement", "bug", "question", "praise"]

@@ -235,3 +235,40 @@ def test_a_turn_of_phrase_in_free_chat_is_no_template():
 def test_an_unknown_name_is_told_the_others(found):
     with pytest.raises(InputError, match="There is: "):
         found["nothing"]
+
+
+def test_pages_that_prompts_quote_do_not_split_a_task():
+    (one,) = Workloads.fit(calls.quoted(120, answers=("open", "read", "leave")))
+    assert one.size == 120
+    assert [slot.name for slot in one.inputs] == ["question", "page"]
+    assert [slot.type for slot in one.inputs] == ["str", "str"]
+
+
+def test_a_label_that_is_rare_but_named_in_the_prompt_is_a_label():
+    some = calls.quoted(29, answers=("open", "read"))
+    once = some[0].with_(response={"choices": [{"message": {"content": "leave"}}]})
+    prompt = "Page:\n{}\n\nAllowed: open, read, leave"
+    named = [
+        one.with_(request={"messages": calls.said(calls.SHOP[0][0], prompt.format(number))})
+        for number, one in enumerate([*some, once])
+    ]
+    (one,) = Workloads.fit(named)
+    assert set(one.output.labels) == {"open", "read", "leave"}
+    assert one.output.valid == 1.0
+
+
+def test_few_calls_make_a_workload_of_a_short_recording():
+    some = calls.shop(9) + calls.orders(9) + calls.talk(60)
+    found = Workloads.fit(some)
+    assert sorted(one.size for one in found) == [9, 9]
+    assert len(Workloads.fit(some, least=20)) == 0
+
+
+@pytest.mark.parametrize("count", [30, 60, 120, 300])
+def test_chat_is_no_workload_however_short_the_recording(count):
+    assert len(Workloads.fit(calls.talk(count, seed=count))) == 0
+
+
+def test_the_narrow_share_is_of_all_calls(found):
+    assert found.narrow_share == pytest.approx(1 - found.unassigned / found.total)
+    assert found.to_dict()["narrow_share"] == found.narrow_share

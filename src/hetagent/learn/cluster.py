@@ -209,6 +209,12 @@ class Workloads:
         known = ", ".join(one.name for one in self) or "none"
         raise InputError(f"There is no workload {name!r}.", hint=f"There is: {known}.")
 
+    @property
+    def narrow_share(self) -> float:
+        """Share of all calls that are of workloads which look narrow and repetitive."""
+        narrow = sum(one.size for one in self._workloads if one.verdict.narrow)
+        return narrow / max(1, self.total)
+
     def assign(
         self, call: CallRecord | Mapping[str, Any], *, form: Form = "openai.chat"
     ) -> str | None:
@@ -235,6 +241,7 @@ class Workloads:
             "unassigned": self.unassigned,
             "left_out": self.left_out,
             "trainable": self.trainable,
+            "narrow_share": self.narrow_share,
             "workloads": [one.to_dict() for one in self],
         }
 

@@ -18,6 +18,10 @@ Kind = Literal["labels", "tools", "json", "text"]
 # A label is at most so long; longer answers are texts.
 _CHARACTERS, _WORDS = 60, 6
 _LABELS = 200
+# Answers whose words are counted, and share of the others that a word recurs in.
+_LOOKED_AT, _RECURS = 400, 0.2
+# Prompts that are searched for the labels they name.
+_PROMPTS = 20
 # Chance that the next answer is one that was never given, beyond which labels are no closed set.
 _UNSEEN = 0.05
 # Share of a group's answers below which an answer is an error rather than a label.
@@ -40,6 +44,8 @@ class Output:
         tools: Of ``"tools"``: those offered in nearly all calls; empty where they vary.
         valid: Share of the answers that have this form.
         words: Median of an answer's words.
+        added: Of ``"text"``: mean share of an answer's words that are neither in its prompt nor in
+            one of five other answers; what the model adds of its own.
         seen: Answers that were looked at.
     """
 
@@ -50,6 +56,7 @@ class Output:
     tools: tuple[str, ...] = ()
     valid: float = 1.0
     words: float = 0.0
+    added: float = 0.0
     seen: int = 0
 
 
@@ -71,11 +78,11 @@ def observe(calls: Sequence[Call]) -> Output:
         asked = _asked(answers)
         return Output("json", schema=asked or schema_of(read), asked=bool(asked),
                       valid=len(read) / seen, words=middle, seen=seen)  # fmt: skip
-    labels = _closed(texts)
+    labels = _closed(texts, [call.text for call in answers])
     if labels:
         valid = sum(labels.values()) / seen
         return Output("labels", labels, valid=valid, words=middle, seen=seen)
-    return Output("text", words=middle, seen=seen)
+    return Output("text", words=middle, added=_added(answers), seen=seen)
 
 
 def answered_alike(calls: Sequence[Call], others: Sequence[Call]) -> bool:
@@ -181,20 +188,53 @@ def _offered(calls: Sequence[Call]) -> tuple[str, ...]:
     return tuple(sorted(name for name, count in counts.items() if count >= 0.9 * len(calls)))
 
 
-def _closed(texts: Sequence[str]) -> dict[str, int]:
+def _closed(texts: Sequence[str], prompts: Sequence[str]) -> dict[str, int]:
     """The labels, where answers are ones; else nothing.
 
     Good's estimate (1953) of the chance that the next answer is a new one, the share of answers
-    given once, says whether there are others.
+    given once, says whether there are others. A label that the prompts name is none of these.
     """
     cleaned = [label_of(text) for text in texts]
     counts = Counter(one for one in cleaned if one and _short(one))
-    once = sum(count == 1 for count in counts.values())
+    named = _named([one for one, count in counts.items() if count == 1], prompts)
+    once = sum(count == 1 and one not in named for one, count in counts.items())
     total = max(1, len(texts))
     if counts.total() < 0.9 * total or once > _UNSEEN * total:
         return {}
-    kept = {one: n for one, n in counts.most_common() if n >= max(2.0, _RARE * total)}
+    least = max(2.0, _RARE * total)
+    kept = {one: n for one, n in counts.most_common() if n >= least or one in named}
     return kept if 2 <= len(kept) <= _LABELS else {}
+
+
+def _named(labels: Sequence[str], prompts: Sequence[str]) -> set[str]:
+    """The labels that nearly all prompts have in them, as instructions that list them do."""
+    some = prompts[:: max(1, len(prompts) // _PROMPTS)][:_PROMPTS]
+    found = set()
+    for label in labels[:_LABELS]:
+        pattern = re.compile(rf"(?<!\w){re.escape(label)}(?!\w)", re.IGNORECASE)
+        if sum(pattern.search(one) is not None for one in some) >= 0.9 * len(some):
+            found.add(label)
+    return found
+
+
+def _added(calls: Sequence[Call]) -> float:
+    some = calls[:: max(1, len(calls) // _LOOKED_AT)][:_LOOKED_AT]
+    answers = [_stems(call.answer or "") for call in some]
+    often = Counter(stem for one in answers for stem in set(one))
+    found = []
+    for call, answer in zip(some, answers, strict=True):
+        given = set(_stems(call.text))
+        # Itself is not one of the others.
+        own = [one not in given and often[one] - 1 < _RECURS * (len(some) - 1) for one in answer]
+        if own:
+            found.append(sum(own) / len(own))
+    return sum(found) / max(1, len(found))
+
+
+def _stems(text: str) -> list[str]:
+    """Beginnings of words; names of programs are taken apart."""
+    parts = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_a-zA-Z]+", text)
+    return [part.lower()[:5] for part in parts]
 
 
 def _short(text: str) -> bool:

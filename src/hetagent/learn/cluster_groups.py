@@ -105,11 +105,15 @@ class Group:
     given: str | None = None
 
     @property
+    def is_told(self) -> bool:
+        """Whether its instructions, or the form of its answers, say what its calls do."""
+        instructed = self.template.anchored and self.template.words >= _FEW_WORDS
+        return instructed or self.output.kind != "text"
+
+    @property
     def is_task(self) -> bool:
         """Whether its calls do one thing, rather than anything that somebody may ask for."""
-        if self.given is not None or self.output.kind != "text":
-            return True
-        if self.template.anchored and self.template.words >= _FEW_WORDS:
+        if self.given is not None or self.is_told:
             return True
         if self.talks >= _TALKS:
             return False
@@ -163,7 +167,8 @@ class Grouping:
             inside = rows[leaf.rows]
             if len(leaf.fixed) and len(inside) >= self.least:
                 found = self._group(inside, form, "template", leaf.fixed)
-                if found.is_task:
+                # Likeness of a few is chance.
+                if found.is_told or (found.is_task and len(inside) >= self.least_alike):
                     yield found
                     continue
             rest += inside.tolist()
