@@ -87,34 +87,37 @@ def split(given: str) -> tuple[str, Path]:
 
 def record(names: Sequence[str], folder: Path, options: Any, report: Report) -> None:
     """Run agents through the gateway, and write a file of records for each."""
+    from hetagent.learn.keys import FolderKeys
     from hetagent.learn.store import Query, Reader
 
     store = folder / "agents.db"
     environment = {
+        **os.environ,
         "HETAGENT_KEYS": str(folder / "keys"),
         "OMP_WAIT_POLICY": "passive",
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
-    os.environ |= environment
-    with gateway(options.model, store, options.port) as (address, status):
+    with gateway(options.model, store, options.port, environment) as (address, status):
         ran = run(names, address, options.tasks)
     lost = status["records"]["lost"]
     report.target("calls that were not recorded", value=lost, target="= 0", holds=lost == 0)
     for name, code in ran.items():
         report.target(f"{name}: it ended well", value=code, target="= 0", holds=code == 0)
-    with Reader(str(store)) as reader:
+    with Reader(str(store), keys=FolderKeys(folder / "keys")) as reader:
         for name in names:
             lines = [f"{one.to_json()}\n" for one in reader.records(Query(model=name))]
             (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
 @contextmanager
-def gateway(model: str, store: Path, port: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def gateway(
+    model: str, store: Path, port: int, environment: Mapping[str, str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """`hetagent serve`, its address, and after it has ended what it says of itself."""
     command = [sys.executable, "-m", "hetagent", "serve", "--model", f"*={model}", "--json"]
     command += ["--records", str(store), "--port", str(port)]
     status: dict[str, Any] = {}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
         try:
             assert server.stdout is not None
             first = server.stdout.readline()

@@ -18,8 +18,6 @@ Kind = Literal["labels", "tools", "json", "text"]
 # A label is at most so long; longer answers are texts.
 _CHARACTERS, _WORDS = 60, 6
 _LABELS = 200
-# Answers whose words are counted, and share of the others that a word recurs in.
-_LOOKED_AT, _RECURS = 400, 0.2
 # Prompts that are searched for the labels they name.
 _PROMPTS = 20
 # Chance that the next answer is one that was never given, beyond which labels are no closed set.
@@ -29,6 +27,13 @@ _RARE = 0.002
 _ENUM = 12
 # Share of some answers that must be such as others, for the others to be of the same task.
 _ALIKE = 0.8
+
+_FENCE = re.compile(r"(?:[^\n`]*\n){0,3}\s*```(?!json|text|markdown|md\b)\w*[^\n]*\n")
+_PROGRAM = re.compile(
+    r"\s*(?:def |class |import |from \w[\w.]* import |@\w|#include|#!|function |const |let |"
+    r"package |public |using |select [\w*]|<[!?a-z]\w*)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +49,7 @@ class Output:
         tools: Of ``"tools"``: those offered in nearly all calls; empty where they vary.
         valid: Share of the answers that have this form.
         words: Median of an answer's words.
-        added: Of ``"text"``: mean share of an answer's words that are neither in its prompt nor in
-            one of five other answers; what the model adds of its own.
+        code: Of ``"text"``: share of the answers that are programs.
         seen: Answers that were looked at.
     """
 
@@ -56,7 +60,7 @@ class Output:
     tools: tuple[str, ...] = ()
     valid: float = 1.0
     words: float = 0.0
-    added: float = 0.0
+    code: float = 0.0
     seen: int = 0
 
 
@@ -82,7 +86,8 @@ def observe(calls: Sequence[Call]) -> Output:
     if labels:
         valid = sum(labels.values()) / seen
         return Output("labels", labels, valid=valid, words=middle, seen=seen)
-    return Output("text", words=middle, added=_added(answers), seen=seen)
+    code = sum(map(_is_code, texts)) / seen
+    return Output("text", words=middle, code=code, seen=seen)
 
 
 def answered_alike(calls: Sequence[Call], others: Sequence[Call]) -> bool:
@@ -217,24 +222,9 @@ def _named(labels: Sequence[str], prompts: Sequence[str]) -> set[str]:
     return found
 
 
-def _added(calls: Sequence[Call]) -> float:
-    some = calls[:: max(1, len(calls) // _LOOKED_AT)][:_LOOKED_AT]
-    answers = [_stems(call.answer or "") for call in some]
-    often = Counter(stem for one in answers for stem in set(one))
-    found = []
-    for call, answer in zip(some, answers, strict=True):
-        given = set(_stems(call.text))
-        # Itself is not one of the others.
-        own = [one not in given and often[one] - 1 < _RECURS * (len(some) - 1) for one in answer]
-        if own:
-            found.append(sum(own) / len(own))
-    return sum(found) / max(1, len(found))
-
-
-def _stems(text: str) -> list[str]:
-    """Beginnings of words; names of programs are taken apart."""
-    parts = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_a-zA-Z]+", text)
-    return [part.lower()[:5] for part in parts]
+def _is_code(text: str) -> bool:
+    """Whether an answer is a program, perhaps in a fence, with a line or two before it."""
+    return _FENCE.match(text) is not None or _PROGRAM.match(text) is not None
 
 
 def _short(text: str) -> bool:
