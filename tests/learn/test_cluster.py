@@ -127,6 +127,39 @@ def test_long_free_text_looks_open_ended():
     assert "free text" in one.verdict.reasons[0]
 
 
+CODE = "```python\nfrom dataclasses import dataclass\n\n\nclass {0}:\n    size: int = {1}\n```"
+LETTER = (
+    "Dear {0}, " + "thank you very much for your order of {1} and for your patience with us. " * 3
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "narrow", "reason"),
+    [
+        ("feat({0}): count to {1}", True, "at most 4 words"),
+        (CODE, True, "87% of its answers are programs"),
+        (CODE + "\nx = 1" * 60, False, "at most 1"),
+        (LETTER, False, "free text"),
+    ],
+)
+def test_free_text_is_narrow_where_it_is_a_sentence_or_a_short_program(answer, narrow, reason):
+    system = "You write what the project needs next, in the form that your colleagues agreed on."
+    some = [
+        calls.record(calls.said(system, f"Task: {wish}"), answer.format(f"Part{number}", number))
+        for number, one in enumerate(calls.shop(40))
+        for wish in [one.request["messages"][-1]["content"].split("Mail: ")[1]]
+    ]
+    # A few short answers do not make the others short.
+    some += [
+        one.with_(response={"choices": [{"message": {"content": f"No {number}."}}]})
+        for number, one in enumerate(some[:6])
+    ]
+    (one,) = Workloads.fit(some)
+    assert one.output.kind == "text"
+    assert one.verdict.narrow is narrow
+    assert any(reason in said for said in one.verdict.reasons)
+
+
 def test_what_is_saved_and_loaded_assigns_the_same(found, tmp_path):
     found.save(tmp_path / "kept")
     loaded = Workloads.load(tmp_path / "kept")

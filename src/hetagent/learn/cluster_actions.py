@@ -49,6 +49,7 @@ class Output:
         tools: Of ``"tools"``: those offered in nearly all calls; empty where they vary.
         valid: Share of the answers that have this form.
         words: Median of an answer's words.
+        most_words: What four in five answers have at most.
         code: Of ``"text"``: share of the answers that are programs.
         seen: Answers that were looked at.
     """
@@ -60,6 +61,7 @@ class Output:
     tools: tuple[str, ...] = ()
     valid: float = 1.0
     words: float = 0.0
+    most_words: float = 0.0
     code: float = 0.0
     seen: int = 0
 
@@ -87,7 +89,8 @@ def observe(calls: Sequence[Call]) -> Output:
         valid = sum(labels.values()) / seen
         return Output("labels", labels, valid=valid, words=middle, seen=seen)
     code = sum(map(_is_code, texts)) / seen
-    return Output("text", words=middle, code=code, seen=seen)
+    most = float(lengths[(4 * len(lengths)) // 5]) if lengths else 0.0
+    return Output("text", words=middle, most_words=most, code=code, seen=seen)
 
 
 def answered_alike(calls: Sequence[Call], others: Sequence[Call]) -> bool:

@@ -236,9 +236,9 @@ def _verdict(calls: Sequence[Call], output: Output, main: Pattern) -> Verdict:
     bad: list[str] = []
     (good if output.kind != "text" else bad).append(_answers_in_words(output))
     is_code = output.code >= 0.8
-    short = output.words <= (_PROGRAM if is_code else _SENTENCE)
+    short = output.most_words <= (_PROGRAM if is_code else _SENTENCE)
     if output.kind == "text":
-        size = f"Half of its answers have at most {output.words:.0f} words."
+        size = f"Four in five of its answers have at most {output.most_words:.0f} words."
         (good if short else bad).append(size)
     fixed = _fixed_share(calls, main)
     words = f"{fixed:.0%} of its prompts' words are the same in every call."
