@@ -305,3 +305,11 @@ def test_chat_is_no_workload_however_short_the_recording(count):
 def test_the_narrow_share_is_of_all_calls(found):
     assert found.narrow_share == pytest.approx(1 - found.unassigned / found.total)
     assert found.to_dict()["narrow_share"] == found.narrow_share
+
+
+def test_what_tasks_hand_on_to_each_other_does_not_cut_across_them():
+    found = Workloads.fit(calls.handed_on(30))
+    assert [one.size for one in found] == [30, 30, 30]
+    for place, system in enumerate(calls.HANDED_ON):
+        (name,) = homes(found, calls.handed_on(30)[place::3])
+        assert found[name].instructions.startswith(system)

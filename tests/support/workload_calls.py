@@ -268,3 +268,24 @@ def quoted(
         text = f"Question: {asked}\n\nPage:\n{PAGES[number]}\n\nAllowed: {', '.join(answers)}"
         found.append(record(said(system, text), answer))
     return found
+
+
+HANDED_ON = (
+    "You read pages for a traveller. Write down what could become a problem, in two sentences.",
+    "You are the traveller's friend. Say in plain words what you would do with this page, and why.",
+    "You keep the diary of the journey. Write an entry about what this page has taught you today.",
+)
+
+
+def handed_on(count: int, *, seed: int = 0) -> list[CallRecord]:
+    """Three tasks in words, by turns, on the same page: most prompts quote the first page."""
+    generator = random.Random(seed)
+    found = []
+    for _ in range(count):
+        page = PAGES[max(0, generator.randrange(8) - 4)]
+        for place, system in enumerate(HANDED_ON):
+            thing, other = generator.sample(GOODS, 2)
+            answer = f"{('Beware,', 'I would say:', 'Dear diary,')[place]} the {thing} and the " * 4
+            text = f"Traveller: {generator.choice(PLACES)}\nWeather: {other}\n\nPage:\n{page}"
+            found.append(record(said(system, text), f"{answer} {generator.choice(PLACES)}."))
+    return found

@@ -21,7 +21,7 @@ from hetagent.learn.cluster_forms import Forms
 from hetagent.learn.cluster_groups import Group, Grouping
 from hetagent.learn.cluster_names import Namer, names
 from hetagent.learn.cluster_patterns import Pattern, Patterns
-from hetagent.learn.cluster_read import Call, as_record, read_call, shingles
+from hetagent.learn.cluster_read import Call, as_record, instructed, read_call, shingles
 from hetagent.learn.cluster_sample import Progress, Sample, told, usable
 from hetagent.learn.record import CallRecord, Form
 from hetagent.learn.workload import Workload
@@ -369,8 +369,10 @@ def _patterns(
     """What the workloads look like, and the name that each was given."""
     fewest = least or _fewest(len(calls))
     prompts = [shingles(call.text) for call in calls]
+    heads = [instructed(call.text) for call in calls]
     forms = Forms.of(calls, least=fewest)
-    grouping = Grouping(calls, prompts, forms, embed, fewest, least or max(_LEAST, fewest))
+    alike = least or max(_LEAST, fewest)
+    grouping = Grouping(calls, prompts, heads, forms, embed, fewest, alike)
     found: list[Group] = []
     sets: dict[str | None, list[int]] = {}
     for place, name in enumerate(given):

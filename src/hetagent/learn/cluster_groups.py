@@ -30,7 +30,7 @@ _COHESIVE = 0.5
 _FEW_WORDS = 12
 _TALKS = 0.3
 # Cosine between the mean meanings of free answers that are given to one task.
-_SAID_ALIKE = 0.7
+_SAID_ALIKE = 0.6
 # Share of a group's members that lie within its radius.
 _WITHIN = 95
 _NO_RUNS = np.empty(0, np.uint64)
@@ -127,6 +127,7 @@ class Grouping:
     Attributes:
         calls: All calls.
         prompts: Hashes of the runs of each one's words, in order.
+        heads: How many of each one's first words are instructions.
         forms: The forms that recur.
         embed: Texts to vectors.
         least: Calls that make a group.
@@ -135,6 +136,7 @@ class Grouping:
 
     calls: Sequence[Call]
     prompts: Sequence[Hashes]
+    heads: Sequence[int]
     forms: Forms
     embed: Embed
     least: int
@@ -163,7 +165,8 @@ class Grouping:
         def one_task(some: Rows, others: Rows) -> bool:
             return self._one_task(self._some(rows[some]), self._some(rows[others]))
 
-        for leaf in mine([self.prompts[row] for row in rows], least=self.least, one_task=one_task):
+        prompts, heads = [self.prompts[row] for row in rows], [self.heads[row] for row in rows]
+        for leaf in mine(prompts, least=self.least, heads=heads, one_task=one_task):
             inside = rows[leaf.rows]
             if len(leaf.fixed) and len(inside) >= self.least:
                 found = self._group(inside, form, "template", leaf.fixed)
@@ -184,7 +187,9 @@ class Grouping:
         if not Template.of(texts).labelled or not answered_alike(some, others):
             return False
         answers = [[call.answer for call in group if call.answer] for group in (some, others)]
-        if observe(others).kind != "text" or not all(answers):
+        known = observe(others)
+        # A word or two is what the input makes it; of longer answers the meaning says more.
+        if known.kind != "text" or known.words <= _FEW_WORDS or not all(answers):
             return True
         first, second = (Mean(mean_direction(self.embed(one)), len(one)) for one in answers)
         return first.near(second) >= _SAID_ALIKE
