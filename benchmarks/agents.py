@@ -149,16 +149,11 @@ def run(names: Sequence[str], address: str, tasks: int | None) -> dict[str, int]
 
 
 def read(file: Path) -> list[CallRecord]:
-    """Records of a file: JSON lines, or a store."""
-    from hetagent.learn.cluster_files import read_records
-    from hetagent.learn.store import Query, Reader
+    """Records of a file: a store, or a log."""
+    from hetagent.integrations.sources import record_source
 
-    with file.open("rb") as start:
-        is_store = start.read(15) == b"SQLite format 3"
-    if not is_store:
-        return list(read_records([file]))
-    with Reader(str(file)) as reader:
-        return list(reader.records(Query()))
+    with record_source(file, assigned=False) as source:
+        return list(source)
 
 
 def assess(name: str, records: list[CallRecord], report: Report) -> None:

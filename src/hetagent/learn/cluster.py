@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ import numpy as np
 from hetagent.errors import InputError, MissingExtraError, StoreError
 from hetagent.learn.cluster_embed import Embed, wordllama
 from hetagent.learn.cluster_forms import Forms
-from hetagent.learn.cluster_groups import Group, Grouping
+from hetagent.learn.cluster_groups import LEAST, Group, Grouping, fewest_of
 from hetagent.learn.cluster_names import Namer, names
 from hetagent.learn.cluster_patterns import Pattern, Patterns
 from hetagent.learn.cluster_read import Call, as_record, instructed, read_call, shingles
@@ -37,8 +36,6 @@ _FILE, _ARRAYS = "workloads.json", "workloads.npz"
 
 # Calls that workloads are looked for in; more are assigned to what is found in so many.
 _MINED = 20_000
-# Calls that make a workload: this share of those searched, between two limits; of very many, more.
-_LEAST, _FEWEST, _LEAST_SHARE, _MANY_SHARE = 20, 5, 0.04, 0.002
 
 
 class Workloads:
@@ -367,11 +364,11 @@ def _patterns(
     given: Sequence[str | None], calls: Sequence[Call], embed: Embed, least: int | None
 ) -> tuple[Patterns, list[str | None]]:
     """What the workloads look like, and the name that each was given."""
-    fewest = least or _fewest(len(calls))
+    fewest = least or fewest_of(len(calls))
     prompts = [shingles(call.text) for call in calls]
     heads = [instructed(call.text) for call in calls]
     forms = Forms.of(calls, least=fewest)
-    alike = least or max(_LEAST, fewest)
+    alike = least or max(LEAST, fewest)
     grouping = Grouping(calls, prompts, heads, forms, embed, fewest, alike)
     found: list[Group] = []
     sets: dict[str | None, list[int]] = {}
@@ -384,12 +381,6 @@ def _patterns(
     # Those of which there are too few calls to tell what they look like.
     owners += [one for one in dict.fromkeys(given) if one is not None and one not in owners]
     return patterns, owners
-
-
-def _fewest(calls: int) -> int:
-    """Calls that make a workload, of so many."""
-    few = max(_FEWEST, math.ceil(_LEAST_SHARE * calls))
-    return max(min(_LEAST, few), round(_MANY_SHARE * calls))
 
 
 def _members(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -15,10 +16,14 @@ from hetagent.learn.cluster_read import Call, Hashes
 from hetagent.learn.cluster_slots import Template
 from hetagent.learn.cluster_templates import Rows, mine
 
-__all__ = ["By", "Group", "Grouping", "Mean"]
+__all__ = ["LEAST", "By", "Group", "Grouping", "Mean", "fewest_of"]
 
 By = Literal["template", "form", "meaning"]
 
+LEAST = 20
+"""Calls that make a workload, of many; and always where meaning alone tells them."""
+# Of few calls this share, but so many at least; and of very many this share.
+_FEWEST, _SHARE, _MANY_SHARE = 5, 0.04, 0.002
 # Calls of a group that are looked at closely.
 _SAMPLE = 400
 # Dimensions that are left for the density to be measured in.
@@ -241,6 +246,12 @@ class Grouping:
             cohesion(second),
             sum(call.turns > 0 for call in some) / len(some),
         )
+
+
+def fewest_of(calls: int) -> int:
+    """Calls that make a workload, of so many that are searched."""
+    few = max(_FEWEST, math.ceil(_SHARE * calls))
+    return max(min(LEAST, few), round(_MANY_SHARE * calls))
 
 
 def _dense(
