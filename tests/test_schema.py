@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from typing_extensions import TypedDict
 
+from hetagent.closing import close
 from hetagent.errors import OutputError, UnsupportedTypeError
 from hetagent.schema import OutputType, resolve
 from tests.support.random_types import output_types
@@ -244,6 +245,17 @@ def test_objects_are_closed_and_every_key_is_required():
     validator = jsonschema.Draft202012Validator(schema)
     assert not validator.is_valid({"name": "a"})
     assert not validator.is_valid({"name": "a", "age": 1, "more": 2})
+
+
+def test_types_in_a_list_are_a_choice_of_them():
+    found = close({"type": ["integer", "null"], "maximum": 3, "description": "x"}, where="it")
+    options = [{"type": "integer", "maximum": 3}, {"type": "null"}]
+    assert [
+        {k: v for k, v in one.items() if k != "description"} for one in found["anyOf"]
+    ] == options
+    assert close({"type": ["string"]}, where="it")["type"] == "string"
+    with pytest.raises(UnsupportedTypeError, match="has the type"):
+        close({"type": ["string", "any"]}, where="it")
 
 
 @pytest.mark.parametrize(

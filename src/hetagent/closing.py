@@ -102,6 +102,10 @@ class _Closer:
                 self.refuse(path, "has no values", "Give the enum at least one member.")
             return {"enum": list(schema["enum"]), **described}
         kind = schema.get("type")
+        if isinstance(kind, list) and kind:
+            # Written by hand, `["string", "null"]` is what pydantic spells as a choice of two.
+            options = [self.close({**schema, "type": one}, path) for one in kind]
+            return options[0] if len(options) == 1 else {"anyOf": options}
         handler = getattr(self, f"_close_{kind}", None) if isinstance(kind, str) else None
         if handler is None:
             self.refuse(

@@ -41,6 +41,7 @@ def test_the_list_names_each_workload_and_what_is_of_none(records):
     assert "3 labels" in text
     assert "JSON" in text
     assert "30 of 160 calls (18.8%) are of none." in text
+    assert "81.2% of them all are of workloads that look narrow." in text
 
 
 def test_json_has_the_same(records, tmp_path):

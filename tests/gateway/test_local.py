@@ -24,6 +24,7 @@ SCHEMA = {
         "city": {"type": "string", "maxLength": 5},
         "sure": {"type": "boolean"},
         "kind": {"enum": ["now", "later"]},
+        "hour": {"type": ["integer", "null"], "minimum": 0, "maximum": 23},
     },
     "required": ["city"],
 }
@@ -73,7 +74,7 @@ def test_a_schema_is_kept(client):
     found = ask(client, response_format=wanted)
     value = json.loads(found.choices[0].message.content)
     validate(value, SCHEMA)
-    assert value.keys() == {"city", "sure", "kind"}
+    assert value.keys() == {"city", "sure", "kind", "hour"}
 
 
 def test_an_answer_that_is_cut_off_says_so(client):

@@ -127,6 +127,39 @@ def test_long_free_text_looks_open_ended():
     assert "free text" in one.verdict.reasons[0]
 
 
+CODE = "```python\nfrom dataclasses import dataclass\n\n\nclass {0}:\n    size: int = {1}\n```"
+LETTER = (
+    "Dear {0}, " + "thank you very much for your order of {1} and for your patience with us. " * 3
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "narrow", "reason"),
+    [
+        ("feat({0}): count to {1}", True, "at most 4 words"),
+        (CODE, True, "87% of its answers are programs"),
+        (CODE + "\nx = 1" * 60, False, "at most 1"),
+        (LETTER, False, "free text"),
+    ],
+)
+def test_free_text_is_narrow_where_it_is_a_sentence_or_a_short_program(answer, narrow, reason):
+    system = "You write what the project needs next, in the form that your colleagues agreed on."
+    some = [
+        calls.record(calls.said(system, f"Task: {wish}"), answer.format(f"Part{number}", number))
+        for number, one in enumerate(calls.shop(40))
+        for wish in [one.request["messages"][-1]["content"].split("Mail: ")[1]]
+    ]
+    # A few short answers do not make the others short.
+    some += [
+        one.with_(response={"choices": [{"message": {"content": f"No {number}."}}]})
+        for number, one in enumerate(some[:6])
+    ]
+    (one,) = Workloads.fit(some)
+    assert one.output.kind == "text"
+    assert one.verdict.narrow is narrow
+    assert any(reason in said for said in one.verdict.reasons)
+
+
 def test_what_is_saved_and_loaded_assigns_the_same(found, tmp_path):
     found.save(tmp_path / "kept")
     loaded = Workloads.load(tmp_path / "kept")
@@ -235,3 +268,48 @@ def test_a_turn_of_phrase_in_free_chat_is_no_template():
 def test_an_unknown_name_is_told_the_others(found):
     with pytest.raises(InputError, match="There is: "):
         found["nothing"]
+
+
+def test_pages_that_prompts_quote_do_not_split_a_task():
+    (one,) = Workloads.fit(calls.quoted(120, answers=("open", "read", "leave")))
+    assert one.size == 120
+    assert [slot.name for slot in one.inputs] == ["question", "page"]
+    assert [slot.type for slot in one.inputs] == ["str", "str"]
+
+
+def test_a_label_that_is_rare_but_named_in_the_prompt_is_a_label():
+    some = calls.quoted(29, answers=("open", "read"))
+    once = some[0].with_(response={"choices": [{"message": {"content": "leave"}}]})
+    prompt = "Page:\n{}\n\nAllowed: open, read, leave"
+    named = [
+        one.with_(request={"messages": calls.said(calls.SHOP[0][0], prompt.format(number))})
+        for number, one in enumerate([*some, once])
+    ]
+    (one,) = Workloads.fit(named)
+    assert set(one.output.labels) == {"open", "read", "leave"}
+    assert one.output.valid == 1.0
+
+
+def test_few_calls_make_a_workload_of_a_short_recording():
+    some = calls.shop(9) + calls.orders(9) + calls.talk(60)
+    found = Workloads.fit(some)
+    assert sorted(one.size for one in found) == [9, 9]
+    assert len(Workloads.fit(some, least=20)) == 0
+
+
+@pytest.mark.parametrize("count", [30, 60, 120, 300])
+def test_chat_is_no_workload_however_short_the_recording(count):
+    assert len(Workloads.fit(calls.talk(count, seed=count))) == 0
+
+
+def test_the_narrow_share_is_of_all_calls(found):
+    assert found.narrow_share == pytest.approx(1 - found.unassigned / found.total)
+    assert found.to_dict()["narrow_share"] == found.narrow_share
+
+
+def test_what_tasks_hand_on_to_each_other_does_not_cut_across_them():
+    found = Workloads.fit(calls.handed_on(30))
+    assert [one.size for one in found] == [30, 30, 30]
+    for place, system in enumerate(calls.HANDED_ON):
+        (name,) = homes(found, calls.handed_on(30)[place::3])
+        assert found[name].instructions.startswith(system)

@@ -242,3 +242,50 @@ def talk(count: int, *, seed: int = 0) -> list[CallRecord]:
         system = generator.choice(("", "You are a helpful assistant."))
         found.append(record(said(system, text), f"{answer} {generator.randrange(10**9)}"))
     return found
+
+
+PAGES = (
+    "Harbour. Boats leave at 7:15, 11:40 and 18:05; a crossing costs nine euros, dogs go free.",
+    "Library, Mill Lane. Open from Tuesday to Saturday, ten to six. Cards are twelve euros a year.",
+    "Kettles of copper or enamel, two litres, delivered within the week. Sold out until spring!",
+    "Nothing was found. Try fewer words, look at the map, or write to the office in the old town.",
+)
+
+
+def quoted(
+    count: int, *, answers: Sequence[str], seed: int = 0, pages: int = 4
+) -> list[CallRecord]:
+    """One task whose prompts quote one of a few pages, which have much to do with the answer."""
+    generator = random.Random(seed)
+    system = "Look at the page and at the question, and answer with one of the allowed words alone."
+    found = []
+    for _ in range(count):
+        number = generator.randrange(len(PAGES))
+        answer = answers[number % len(answers)]
+        if generator.random() < 0.2:
+            answer = generator.choice(answers)
+        asked = f"what about the {generator.choice(GOODS)} of {generator.choice(PLACES)}"
+        text = f"Question: {asked}\n\nPage:\n{PAGES[number]}\n\nAllowed: {', '.join(answers)}"
+        found.append(record(said(system, text), answer))
+    return found
+
+
+HANDED_ON = (
+    "You read pages for a traveller. Write down what could become a problem, in two sentences.",
+    "You are the traveller's friend. Say in plain words what you would do with this page, and why.",
+    "You keep the diary of the journey. Write an entry about what this page has taught you today.",
+)
+
+
+def handed_on(count: int, *, seed: int = 0) -> list[CallRecord]:
+    """Three tasks in words, by turns, on the same page: most prompts quote the first page."""
+    generator = random.Random(seed)
+    found = []
+    for _ in range(count):
+        page = PAGES[max(0, generator.randrange(8) - 4)]
+        for place, system in enumerate(HANDED_ON):
+            thing, other = generator.sample(GOODS, 2)
+            answer = f"{('Beware,', 'I would say:', 'Dear diary,')[place]} the {thing} and the " * 4
+            text = f"Traveller: {generator.choice(PLACES)}\nWeather: {other}\n\nPage:\n{page}"
+            found.append(record(said(system, text), f"{answer} {generator.choice(PLACES)}."))
+    return found

@@ -41,6 +41,7 @@ def print_list(found: Workloads) -> None:
     (console if console.is_terminal else Console(width=140, highlight=False)).print(table)
     share = found.unassigned / max(1, found.total)
     console.print(f"\n{found.unassigned:,} of {found.total:,} calls ({share:.1%}) are of none.")
+    console.print(f"{found.narrow_share:.1%} of them all are of workloads that look narrow.")
     for line in _left_out(found):
         console.print(line, soft_wrap=True)
 

@@ -17,10 +17,10 @@ import numpy as np
 from hetagent.errors import InputError, MissingExtraError, StoreError
 from hetagent.learn.cluster_embed import Embed, wordllama
 from hetagent.learn.cluster_forms import Forms
-from hetagent.learn.cluster_groups import Group, Grouping
+from hetagent.learn.cluster_groups import LEAST, Group, Grouping, fewest_of
 from hetagent.learn.cluster_names import Namer, names
 from hetagent.learn.cluster_patterns import Pattern, Patterns
-from hetagent.learn.cluster_read import Call, as_record, read_call, shingles
+from hetagent.learn.cluster_read import Call, as_record, instructed, read_call, shingles
 from hetagent.learn.cluster_sample import Progress, Sample, told, usable
 from hetagent.learn.record import CallRecord, Form
 from hetagent.learn.workload import Workload
@@ -36,7 +36,6 @@ _FILE, _ARRAYS = "workloads.json", "workloads.npz"
 
 # Calls that workloads are looked for in; more are assigned to what is found in so many.
 _MINED = 20_000
-_LEAST, _LEAST_SHARE = 20, 0.002
 
 
 class Workloads:
@@ -92,8 +91,9 @@ class Workloads:
                 `hetagent.learn.source.RecordSource`. An iterator is held in memory.
             embed: Texts to vectors; WordLlama's static embeddings unless told.
             namer: Names a workload; its distinctive terms do unless told.
-            least: Calls that make a workload; 20, or 0.2% of those searched where that is more,
-                unless told.
+            least: Calls that make a workload. Unless told, 20; in fewer than 500 calls 4% of them
+                and at least 5; in more than 10,000 calls 0.2% of those searched. Where meaning
+                alone tells them, at least 20.
             interactive: Whether to take calls in which a person talks with the model, too.
             assigned: Told the id of each call and the name of its workload, or ``None``, once names
                 are known.
@@ -206,6 +206,12 @@ class Workloads:
         known = ", ".join(one.name for one in self) or "none"
         raise InputError(f"There is no workload {name!r}.", hint=f"There is: {known}.")
 
+    @property
+    def narrow_share(self) -> float:
+        """Share of all calls that are of workloads which look narrow and repetitive."""
+        narrow = sum(one.size for one in self._workloads if one.verdict.narrow)
+        return narrow / max(1, self.total)
+
     def assign(
         self, call: CallRecord | Mapping[str, Any], *, form: Form = "openai.chat"
     ) -> str | None:
@@ -232,6 +238,7 @@ class Workloads:
             "unassigned": self.unassigned,
             "left_out": self.left_out,
             "trainable": self.trainable,
+            "narrow_share": self.narrow_share,
             "workloads": [one.to_dict() for one in self],
         }
 
@@ -357,10 +364,12 @@ def _patterns(
     given: Sequence[str | None], calls: Sequence[Call], embed: Embed, least: int | None
 ) -> tuple[Patterns, list[str | None]]:
     """What the workloads look like, and the name that each was given."""
-    fewest = least or max(_LEAST, round(_LEAST_SHARE * len(calls)))
+    fewest = least or fewest_of(len(calls))
     prompts = [shingles(call.text) for call in calls]
+    heads = [instructed(call.text) for call in calls]
     forms = Forms.of(calls, least=fewest)
-    grouping = Grouping(calls, prompts, forms, embed, fewest)
+    alike = least or max(LEAST, fewest)
+    grouping = Grouping(calls, prompts, heads, forms, embed, fewest, alike)
     found: list[Group] = []
     sets: dict[str | None, list[int]] = {}
     for place, name in enumerate(given):

@@ -11,18 +11,29 @@ from typing import Any, Literal
 
 from hetagent.learn.cluster_read import Call
 
-__all__ = ["Kind", "Output", "label_of", "observe", "overlap", "schema_of"]
+__all__ = ["Kind", "Output", "answered_alike", "label_of", "observe", "overlap", "schema_of"]
 
 Kind = Literal["labels", "tools", "json", "text"]
 
 # A label is at most so long; longer answers are texts.
 _CHARACTERS, _WORDS = 60, 6
 _LABELS = 200
+# Prompts that are searched for the labels they name.
+_PROMPTS = 20
 # Chance that the next answer is one that was never given, beyond which labels are no closed set.
 _UNSEEN = 0.05
 # Share of a group's answers below which an answer is an error rather than a label.
 _RARE = 0.002
 _ENUM = 12
+# Share of some answers that must be such as others, for the others to be of the same task.
+_ALIKE = 0.8
+
+_FENCE = re.compile(r"(?:[^\n`]*\n){0,3}\s*```(?!json|text|markdown|md\b)\w*[^\n]*\n")
+_PROGRAM = re.compile(
+    r"\s*(?:def |class |import |from \w[\w.]* import |@\w|#include|#!|function |const |let |"
+    r"package |public |using |select [\w*]|<[!?a-z]\w*)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +49,8 @@ class Output:
         tools: Of ``"tools"``: those offered in nearly all calls; empty where they vary.
         valid: Share of the answers that have this form.
         words: Median of an answer's words.
+        most_words: What four in five answers have at most.
+        code: Of ``"text"``: share of the answers that are programs.
         seen: Answers that were looked at.
     """
 
@@ -48,6 +61,8 @@ class Output:
     tools: tuple[str, ...] = ()
     valid: float = 1.0
     words: float = 0.0
+    most_words: float = 0.0
+    code: float = 0.0
     seen: int = 0
 
 
@@ -69,11 +84,41 @@ def observe(calls: Sequence[Call]) -> Output:
         asked = _asked(answers)
         return Output("json", schema=asked or schema_of(read), asked=bool(asked),
                       valid=len(read) / seen, words=middle, seen=seen)  # fmt: skip
-    labels = _closed(texts)
+    labels = _closed(texts, [call.text for call in answers])
     if labels:
         valid = sum(labels.values()) / seen
         return Output("labels", labels, valid=valid, words=middle, seen=seen)
-    return Output("text", words=middle, seen=seen)
+    code = sum(map(_is_code, texts)) / seen
+    most = float(lengths[(4 * len(lengths)) // 5]) if lengths else 0.0
+    return Output("text", words=middle, most_words=most, code=code, seen=seen)
+
+
+def answered_alike(calls: Sequence[Call], others: Sequence[Call]) -> bool:
+    """Whether the answers of some calls, which may be few, are such as others have."""
+    known = observe(others)
+    answers = [call for call in calls if call.answer is not None]
+    texts = [call.answer or "" for call in answers if not call.called]
+    match known.kind:
+        case "labels":
+            hits = sum(label_of(text) in known.labels for text in texts)
+        case "tools":
+            hits = sum(call.called in known.labels for call in answers)
+        case "json":
+            keys = set(_inner(known.schema).get("properties", {}))
+            hits = sum(_has_keys(_json(text), keys) for text in texts)
+        case "text":
+            hits = sum(not isinstance(_json(text), dict | list) for text in texts)
+    return hits >= _ALIKE * len(answers)
+
+
+def _inner(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = schema.get("items", schema) if schema.get("type") == "array" else schema
+    return found if isinstance(found, Mapping) else {}
+
+
+def _has_keys(value: Any, keys: set[str]) -> bool:
+    one = next(iter(value), None) if isinstance(value, list) else value
+    return isinstance(one, dict) and len(set(one) & keys) >= 0.5 * len(set(one) | keys)
 
 
 def label_of(answer: str) -> str:
@@ -151,20 +196,38 @@ def _offered(calls: Sequence[Call]) -> tuple[str, ...]:
     return tuple(sorted(name for name, count in counts.items() if count >= 0.9 * len(calls)))
 
 
-def _closed(texts: Sequence[str]) -> dict[str, int]:
+def _closed(texts: Sequence[str], prompts: Sequence[str]) -> dict[str, int]:
     """The labels, where answers are ones; else nothing.
 
     Good's estimate (1953) of the chance that the next answer is a new one, the share of answers
-    given once, says whether there are others.
+    given once, says whether there are others. A label that the prompts name is none of these.
     """
     cleaned = [label_of(text) for text in texts]
     counts = Counter(one for one in cleaned if one and _short(one))
-    once = sum(count == 1 for count in counts.values())
+    named = _named([one for one, count in counts.items() if count == 1], prompts)
+    once = sum(count == 1 and one not in named for one, count in counts.items())
     total = max(1, len(texts))
     if counts.total() < 0.9 * total or once > _UNSEEN * total:
         return {}
-    kept = {one: n for one, n in counts.most_common() if n >= max(2.0, _RARE * total)}
+    least = max(2.0, _RARE * total)
+    kept = {one: n for one, n in counts.most_common() if n >= least or one in named}
     return kept if 2 <= len(kept) <= _LABELS else {}
+
+
+def _named(labels: Sequence[str], prompts: Sequence[str]) -> set[str]:
+    """The labels that nearly all prompts have in them, as instructions that list them do."""
+    some = prompts[:: max(1, len(prompts) // _PROMPTS)][:_PROMPTS]
+    found = set()
+    for label in labels[:_LABELS]:
+        pattern = re.compile(rf"(?<!\w){re.escape(label)}(?!\w)", re.IGNORECASE)
+        if sum(pattern.search(one) is not None for one in some) >= 0.9 * len(some):
+            found.add(label)
+    return found
+
+
+def _is_code(text: str) -> bool:
+    """Whether an answer is a program, perhaps in a fence, with a line or two before it."""
+    return _FENCE.match(text) is not None or _PROGRAM.match(text) is not None
 
 
 def _short(text: str) -> bool:

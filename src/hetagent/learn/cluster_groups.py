@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
-from hetagent.learn.cluster_actions import Output, observe
+from hetagent.learn.cluster_actions import Output, answered_alike, observe
 from hetagent.learn.cluster_embed import Embed, Vectors, cohesion, mean_direction, unit
 from hetagent.learn.cluster_forms import ANY, Form, Forms
 from hetagent.learn.cluster_read import Call, Hashes
 from hetagent.learn.cluster_slots import Template
 from hetagent.learn.cluster_templates import Rows, mine
 
-__all__ = ["By", "Group", "Grouping", "Mean"]
+__all__ = ["LEAST", "By", "Group", "Grouping", "Mean", "fewest_of"]
 
 By = Literal["template", "form", "meaning"]
 
+LEAST = 20
+"""Calls that make a workload, of many; and always where meaning alone tells them."""
+# Of few calls this share, but so many at least; and of very many this share.
+_FEWEST, _SHARE, _MANY_SHARE = 5, 0.04, 0.002
 # Calls of a group that are looked at closely.
 _SAMPLE = 400
 # Dimensions that are left for the density to be measured in.
@@ -29,6 +34,8 @@ _MOST_BY_MEANING = 20_000
 _COHESIVE = 0.5
 _FEW_WORDS = 12
 _TALKS = 0.3
+# Cosine between the mean meanings of free answers that are given to one task.
+_SAID_ALIKE = 0.6
 # Share of a group's members that lie within its radius.
 _WITHIN = 95
 _NO_RUNS = np.empty(0, np.uint64)
@@ -103,11 +110,15 @@ class Group:
     given: str | None = None
 
     @property
+    def is_told(self) -> bool:
+        """Whether its instructions, or the form of its answers, say what its calls do."""
+        instructed = self.template.anchored and self.template.words >= _FEW_WORDS
+        return instructed or self.output.kind != "text"
+
+    @property
     def is_task(self) -> bool:
         """Whether its calls do one thing, rather than anything that somebody may ask for."""
-        if self.given is not None or self.output.kind != "text":
-            return True
-        if self.template.anchored and self.template.words >= _FEW_WORDS:
+        if self.given is not None or self.is_told:
             return True
         if self.talks >= _TALKS:
             return False
@@ -121,16 +132,20 @@ class Grouping:
     Attributes:
         calls: All calls.
         prompts: Hashes of the runs of each one's words, in order.
+        heads: How many of each one's first words are instructions.
         forms: The forms that recur.
         embed: Texts to vectors.
         least: Calls that make a group.
+        least_alike: Calls that make a group where meaning alone holds it together.
     """
 
     calls: Sequence[Call]
     prompts: Sequence[Hashes]
+    heads: Sequence[int]
     forms: Forms
     embed: Embed
     least: int
+    least_alike: int
 
     def groups(self, rows: Rows, *, given: str | None = None) -> Iterator[Group]:
         """Group some of the calls.
@@ -151,16 +166,38 @@ class Grouping:
 
     def _of_form(self, rows: Rows, form: Form) -> Iterator[Group]:
         rest: list[int] = []
-        for leaf in mine([self.prompts[row] for row in rows], least=self.least):
+
+        def one_task(some: Rows, others: Rows) -> bool:
+            return self._one_task(self._some(rows[some]), self._some(rows[others]))
+
+        prompts, heads = [self.prompts[row] for row in rows], [self.heads[row] for row in rows]
+        for leaf in mine(prompts, least=self.least, heads=heads, one_task=one_task):
             inside = rows[leaf.rows]
             if len(leaf.fixed) and len(inside) >= self.least:
                 found = self._group(inside, form, "template", leaf.fixed)
-                if found.is_task:
+                # Likeness of a few is chance.
+                if found.is_told or (found.is_task and len(inside) >= self.least_alike):
                     yield found
                     continue
             rest += inside.tolist()
         if len(rest) >= self.least:
             yield from self._without_template(np.array(rest), form)
+
+    def _some(self, rows: Rows) -> list[Call]:
+        return [self.calls[row] for row in rows[:: max(1, len(rows) // _SAMPLE)][:_SAMPLE]]
+
+    def _one_task(self, some: Sequence[Call], others: Sequence[Call]) -> bool:
+        """Whether calls are told apart only by what is in their slots, and are answered alike."""
+        texts = [call.text for call in [*some[:: max(1, len(some) // 8)][:8], *others]]
+        if not Template.of(texts).labelled or not answered_alike(some, others):
+            return False
+        answers = [[call.answer for call in group if call.answer] for group in (some, others)]
+        known = observe(others)
+        # A word or two is what the input makes it; of longer answers the meaning says more.
+        if known.kind != "text" or known.words <= _FEW_WORDS or not all(answers):
+            return True
+        first, second = (Mean(mean_direction(self.embed(one)), len(one)) for one in answers)
+        return first.near(second) >= _SAID_ALIKE
 
     def _without_template(self, rows: Rows, form: Form) -> Iterator[Group]:
         """Groups of the calls of one form that share no text."""
@@ -170,7 +207,9 @@ class Grouping:
             if found.output.kind != "text":
                 yield found
             return
-        for members, centre, radius in _dense(self.calls, rows, self.embed, self.least):
+        if len(rows) < self.least_alike:
+            return
+        for members, centre, radius in _dense(self.calls, rows, self.embed, self.least_alike):
             found = self._group(members, form, "meaning", _NO_RUNS)
             found.centre, found.radius = centre, radius
             yield found
@@ -182,7 +221,7 @@ class Grouping:
         return self.calls[best].text
 
     def _group(self, rows: Rows, form: Form, by: By, fixed: Hashes) -> Group:
-        some = [self.calls[row] for row in rows[:: max(1, len(rows) // _SAMPLE)][:_SAMPLE]]
+        some = self._some(rows)
         template = Template(("", ""))
         asked = [call.said for call in some]
         if len(fixed):
@@ -207,6 +246,12 @@ class Grouping:
             cohesion(second),
             sum(call.turns > 0 for call in some) / len(some),
         )
+
+
+def fewest_of(calls: int) -> int:
+    """Calls that make a workload, of so many that are searched."""
+    few = max(_FEWEST, math.ceil(_SHARE * calls))
+    return max(min(LEAST, few), round(_MANY_SHARE * calls))
 
 
 def _dense(

@@ -22,6 +22,7 @@ __all__ = [
     "Call",
     "Hashes",
     "as_record",
+    "instructed",
     "prompt_parts",
     "read_call",
     "shingles",
@@ -96,6 +97,12 @@ def as_record(request: Mapping[str, Any], *, form: Form = "openai.chat") -> Call
 def words(text: str) -> list[str]:
     """Its words and signs, without white space."""
     return _WORD.findall(text)
+
+
+def instructed(text: str) -> int:
+    """How many words of a prompt, `Call.text`, are in the system messages that it begins with."""
+    others = re.search(rf"{BREAK}(?!system\n)", text)
+    return len(words(text[: others.start()] if others else text))
 
 
 def shingles(text: str) -> Hashes:

@@ -108,6 +108,12 @@ class Template:
         return begins or re.search(r"\w", _plain(self.pieces[-1])) is not None
 
     @property
+    def labelled(self) -> bool:
+        """Whether it has slots, and words before each of them in the same message."""
+        before = self.pieces[:-1]
+        return bool(before) and not any(not one or _MESSAGE.search(one) for one in before)
+
+    @property
     def text(self) -> str:
         """Its fixed text, without its slots."""
         return " … ".join(_plain(piece) for piece in self.pieces if _plain(piece))

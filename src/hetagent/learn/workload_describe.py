@@ -28,8 +28,9 @@ __all__ = ["Sums", "counted", "describe"]
 _PER_PERIOD, _FEWEST = 200, 20
 _WEEKS_FROM = timedelta(days=14)
 _LONGEST = 2000
-# Words of an answer up to which free text is short; fixed share of a prompt that is large.
-_SHORT_ANSWER, _MOSTLY_FIXED = 40, 0.5
+# Words of an answer that are a sentence or less, and of a short program; fixed share of a prompt
+# from which on instructions count.
+_SENTENCE, _PROGRAM, _INSTRUCTED = 20, 80, 0.25
 
 _NO_PATTERN = Pattern(
     (),
@@ -234,19 +235,20 @@ def _verdict(calls: Sequence[Call], output: Output, main: Pattern) -> Verdict:
     good: list[str] = []
     bad: list[str] = []
     (good if output.kind != "text" else bad).append(_answers_in_words(output))
-    short = output.words <= _SHORT_ANSWER
+    is_code = output.code >= 0.8
+    short = output.most_words <= (_PROGRAM if is_code else _SENTENCE)
     if output.kind == "text":
-        size = f"Half of its answers have at most {output.words:.0f} words."
+        size = f"Four in five of its answers have at most {output.most_words:.0f} words."
         (good if short else bad).append(size)
     fixed = _fixed_share(calls, main)
     words = f"{fixed:.0%} of its prompts' words are the same in every call."
-    (good if fixed >= _MOSTLY_FIXED else bad).append(words)
+    (good if fixed >= _INSTRUCTED else bad).append(words)
     if len(main.fixed) == 0:
         bad.append("Its prompts share no fixed text.")
     turns = sum(call.turns > 0 for call in calls) / max(1, len(calls))
     if turns >= 0.5 and output.kind == "text":
         bad.append(f"{turns:.0%} of its calls go on with a conversation.")
-    narrow = output.kind != "text" or (short and fixed >= _MOSTLY_FIXED and turns < 0.5)
+    narrow = output.kind != "text" or (short and fixed >= _INSTRUCTED and turns < 0.5)
     return Verdict(narrow, tuple(good + bad if narrow else bad + good))
 
 
@@ -264,6 +266,8 @@ def _answers_in_words(output: Output) -> str:
         case "json":
             form = "the JSON that was asked for" if output.asked else "JSON of one form"
             return f"{share} of its answers are {form}."
+        case "text" if output.code >= 0.8:
+            return f"{output.code:.0%} of its answers are programs."
         case "text":
             return "Its answers are free text."
 

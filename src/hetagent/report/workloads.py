@@ -40,12 +40,11 @@ def workloads_section(found: Workloads) -> Element:
 
 
 def _summary(found: Workloads, some: Sequence[Workload]) -> str:
-    narrow = sum(one.size for one in some if one.verdict.narrow)
     total = max(1, found.total)
     return (
         f"{found.total:,} calls, of which {percent(1 - found.unassigned / total)} are of "
-        f"{len(some):,} workload{'' if len(some) == 1 else 's'}; {percent(narrow / total)} are of "
-        "such as look narrow and repetitive, and so may be done by a small model."
+        f"{len(some):,} workload{'' if len(some) == 1 else 's'}; {percent(found.narrow_share)} are "
+        "of such as look narrow and repetitive, and so may be done by a small model."
     )
 
 
