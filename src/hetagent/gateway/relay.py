@@ -103,7 +103,7 @@ class Relay:
 
     async def _pump(self, answer: Answer, recording: Recording) -> None:
         status = answer.status if 200 <= answer.status < 600 else 502
-        recording.begin(status, answer.headers)
+        recording.begin(status, answer)
         own = [(b"x-hetagent-record", recording.call.id.encode())] if recording.room else []
         try:
             await self._send(
