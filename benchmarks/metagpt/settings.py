@@ -98,13 +98,15 @@ IDEAS = (
 )
 
 
-def config_text(base_url: str, *, model: str, max_token: int) -> str:
+def config_text(base_url: str, *, model: str, max_token: int, timeout: int = 3600) -> str:
     """MetaGPT's `config2.yaml`; that `base_url` is the gateway's is all that recording takes.
 
     Args:
         base_url: Of the gateway, with `/v1`.
         model: The name that the agent asks for.
         max_token: The most tokens of an answer.
+        timeout: Seconds without a byte after which MetaGPT asks again; by default more than the
+            600 that it takes itself, as a busy machine may take long over a prompt.
     """
     return f"""\
 llm:
@@ -113,6 +115,7 @@ llm:
   base_url: {json.dumps(base_url)}
   api_key: "any"
   max_token: {max_token}
+  timeout: {timeout}
   calc_usage: false
 repair_llm_output: true
 mermaid:
