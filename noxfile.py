@@ -39,6 +39,34 @@ ESCALATION_PEERS = {
 }
 PEERS = ENGINE_PEERS | ESCALATION_PEERS
 
+# MetaGPT asks for seventy packages, many of them old. These are what its company uses, in the
+# releases that it names where it names one; `benchmarks.metagpt` stands in for the others.
+METAGPT = (
+    "metagpt==0.8.2",
+    "aiofiles==23.2.1",
+    "aiohttp==3.8.6",
+    "chardet",
+    "gitignore-parser==0.1.9",
+    "gitpython==3.1.40",
+    "gymnasium==0.29.1",
+    "httpx==0.27.2",
+    "joblib",
+    "loguru==0.6.0",
+    "networkx~=3.2.1",
+    "numpy~=1.26.4",
+    "openai~=1.39.0",
+    "pydantic==2.6.4",
+    "pyyaml==6.0.1",
+    "regex",
+    "requests",
+    "rich==13.6.0",
+    "tenacity==8.2.3",
+    "tqdm==4.66.2",
+    "typer==0.9.0",
+    "typing-extensions==4.9.0",
+    "wrapt==1.15.0",
+)
+
 
 def build_environment() -> dict[str, str]:
     """What llama-cpp-python is built with where pip has no wheel of it yet."""
@@ -150,10 +178,21 @@ def peers(session: nox.Session, system: str) -> None:
     session.install(*PEERS[system], env=build_environment())
 
 
+@nox.session(python="3.11")
+def metagpt(session: nox.Session) -> None:
+    """The agent that `benchmark -- metagpt` records, in an environment of its own."""
+    agent, *needed = METAGPT
+    session.install(*needed)
+    session.install("--no-deps", agent)
+
+
 @nox.session
 def benchmark(session: nox.Session) -> None:
-    """`nox -s benchmark -- skills --json FILE`; first `nox -s peers` for `engine`, `escalation`."""
+    """`nox -s benchmark -- skills --json FILE`.
+
+    First `nox -s peers` for `engine` and `escalation`, and `nox -s metagpt` for `metagpt`.
+    """
     name, *options = session.posargs or ["skills"]
-    install(session, "-e", ".[postgres,records]", groups=("benchmark",))
+    install(session, "-e", ".[gateway,learn,postgres,records]", groups=("benchmark",))
     ensure_llama_works(session)
     session.run("python", "-m", f"benchmarks.{name}", *options)

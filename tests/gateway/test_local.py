@@ -69,6 +69,20 @@ def test_words_are_the_same_whole_and_as_a_stream(gateway, client):
     assert record.response["choices"][0]["message"]["content"] == choice.message.content
 
 
+def test_the_record_of_a_stream_has_the_tokens_that_its_caller_did_not_ask_for(gateway, client):
+    whole = ask(client, max_tokens=12).usage
+    raw = client.chat.completions.with_raw_response.create(
+        model="local", messages=MESSAGES, max_tokens=12, stream=True
+    )
+    assert all(chunk.usage is None for chunk in raw.parse())
+    record = gateway.record_of(raw.http_response)
+    assert record.streamed
+    assert (record.usage.prompt, record.usage.completion) == (
+        whole.prompt_tokens,
+        whole.completion_tokens,
+    )
+
+
 def test_a_schema_is_kept(client):
     wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA}}
     found = ask(client, response_format=wanted)

@@ -55,6 +55,8 @@ def test_secrets_are_found_by_what_stands_before_them(text, value):
         "See you at 10:30 on platform 4.",
         "12 Angry Men is on.",
         "San Francisco and Santa Monica",
+        "+@app.route('/subtract', methods=['POST'])",
+        "Attention: Provide the code as a markdown block.",
     ],
 )
 def test_what_only_looks_private_is_left(text):
@@ -149,6 +151,29 @@ def test_the_model_finds_names_that_no_list_has():
     text = "Yesterday Quillon Brathwaite-Osei bought a lamp from the Dyson shop."
     names = [text[one.start : one.end] for one in presidio.find(text) if one.kind == "person"]
     assert "Quillon Brathwaite-Osei" in names
+
+
+@pytest.mark.skipif(spacy_model() is None, reason="spaCy's English model is not here")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- Original Requirements: <class 'str'>  # Place the original user's requirements here.",
+        "Format: output wrapped inside [CONTENT] like format example, nothing else.",
+        "# Context\n## Legacy Code\n```Code\n```\n\n## Debug logs\n```text\n```\n",
+        "Write NoOne if there are no errors, Engineer or QaEngineer otherwise.",
+        '<script src="https://cdn.jsdelivr.net/npm/vue@2.6.14/dist/vue.js"></script>',
+        "        Quicken the pace of the build, and quicken the tests.",
+    ],
+)
+def test_words_of_prompts_about_code_are_no_names(text):
+    assert [text[one.start : one.end] for one in Presidio(names=True).find(text)] == []
+
+
+@pytest.mark.skipif(spacy_model() is None, reason="spaCy's English model is not here")
+def test_names_that_look_like_a_class_or_stand_before_a_verb_are_still_found():
+    text = "Yesterday McGonagall told us that Zielinski called, and the meeting with Alice is off."
+    names = {text[one.start : one.end] for one in Presidio(names=True).find(text)}
+    assert {"McGonagall", "Zielinski", "Alice"} <= names
 
 
 def test_of_what_a_model_says_only_what_the_text_has_is_used():

@@ -224,6 +224,12 @@ def serve(
             help="A local or LiteLLM model, by its name or as ALIAS=NAME; *=NAME for all."
         ),
     ] = None,
+    context: Annotated[
+        int | None,
+        typer.Option(
+            help="Tokens of prompt and answer that a local model holds; default: 4096.", min=1
+        ),
+    ] = None,
     own_keys: Annotated[
         bool,
         typer.Option("--own-keys", help="Send this environment's API keys, not the callers'."),
@@ -280,6 +286,7 @@ def serve(
     run_serve(
         http=[(api, url) for api, url in given if url],  # type: ignore[misc]
         models=model or [],
+        context=context,
         own_keys=own_keys,
         price=price,
         trainable=trainable,

@@ -63,14 +63,19 @@ ValueOption = Annotated[
 ]
 
 
-def model_named(reference: str) -> Model:
+def model_named(reference: str, *, context: int | None = None) -> Model:
     """The model that an option names: a local one where it can be, else one of LiteLLM's.
+
+    Args:
+        reference: What the option says.
+        context: Tokens of prompt and answer together that a local model holds; its default unless
+            told.
 
     Raises:
         ModelError: There is no such model.
     """
     from hetagent.models.litellm import LiteLLM
-    from hetagent.models.llamacpp import LlamaCpp
+    from hetagent.models.llamacpp import DEFAULT_CONTEXT, LlamaCpp
 
     # LiteLLM names have a provider before a slash; so do files on the hub, which end in .gguf.
     local = (
@@ -79,4 +84,6 @@ def model_named(reference: str) -> Model:
         or reference.startswith("hf://")
     )
     # A command is a new process each time, which need not evaluate the same prompts anew.
-    return LlamaCpp(reference, store_prefixes=True) if local else LiteLLM(reference)
+    if local:
+        return LlamaCpp(reference, context=context or DEFAULT_CONTEXT, store_prefixes=True)
+    return LiteLLM(reference)

@@ -61,6 +61,7 @@ def run_serve(
     *,
     http: Sequence[tuple[Api, str]],
     models: Sequence[str],
+    context: int | None,
     own_keys: bool,
     price: str | None,
     trainable: Trainable | None,
@@ -91,7 +92,7 @@ def run_serve(
     limits = Limits(body_bytes=round(body_mb * 1024 * 1024), read_seconds=timeout)
     with ExitStack() as stack:
         upstreams = stack.enter_context(
-            _upstreams(http, models, own_keys, _price(price), trainable)
+            _upstreams(http, models, own_keys, _price(price), trainable, context=context)
         )
         pipeline, place = None, None
         if record:
@@ -121,6 +122,8 @@ def _upstreams(
     own_keys: bool,
     price: tuple[float, float] | None,
     trainable: Trainable | None,
+    *,
+    context: int | None,
 ) -> Iterator[list[Upstream]]:
     """Models that are named go before servers, which take every name."""
     from hetagent.gateway import HttpUpstream
@@ -134,7 +137,7 @@ def _upstreams(
     try:
         for given in models:
             alias, _, name = given.rpartition("=")
-            model = _named(name, local)
+            model = _named(name, local, context)
             names = [alias or name]
             if isinstance(model, LiteLLM):
                 found.append(LiteLLMUpstream(name, models=names, price=price, trainable=trainable))
@@ -154,13 +157,13 @@ def _upstreams(
             one.close()
 
 
-def _named(name: str, local: dict[str, Any]) -> Any:
+def _named(name: str, local: dict[str, Any], context: int | None) -> Any:
     """A model; one that has several names is loaded once."""
     from hetagent.cli.options import model_named
     from hetagent.models.llamacpp import LlamaCpp
 
     if name not in local:
-        model = model_named(name)
+        model = model_named(name, context=context)
         if not isinstance(model, LlamaCpp):
             return model
         local[name] = model.load()

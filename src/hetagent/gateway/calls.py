@@ -11,13 +11,17 @@ from typing import Any
 from hetagent.gateway.apis import Api
 from hetagent.gateway.headers import Headers
 from hetagent.learn.marks import Marks
-from hetagent.learn.record import Form, new_id
+from hetagent.learn.record import Form, Usage, new_id
 
 __all__ = ["Answer", "Call"]
 
 
 async def _nothing() -> None:
     """Close what needs no closing."""
+
+
+def _unknown() -> Usage:
+    return Usage()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +72,12 @@ class Answer:
         headers: For the client.
         pieces: The body, as it comes; bytes as they are sent.
         close: Lets go of the upstream, in mid-stream too.
+        usage: The tokens, asked for once it has ended; for answers that do not name them, as a
+            stream does not unless the caller wanted it.
     """
 
     status: int
     headers: Headers
     pieces: AsyncIterator[bytes]
     close: Callable[[], Awaitable[None]] = _nothing
+    usage: Callable[[], Usage] = _unknown

@@ -71,6 +71,10 @@ class _Spent:
             "prompt_tokens_details": {"cached_tokens": self.cached},
         }
 
+    def recorded(self) -> Usage:
+        """The same for the record; nothing where the answer was broken off before its end."""
+        return Usage(self.prompt, self.completion, self.cached) if self.prompt else Usage()
+
 
 class LocalUpstream:
     """A local model: text, JSON Schemas, any JSON object, tools and probabilities of tokens.
@@ -144,7 +148,7 @@ class LocalUpstream:
         # The first piece, so that what cannot be served is an error and no broken stream.
         first = await anext(told, None)
         pieces = _events(first, told, request, spent, head)
-        return Answer(200, _STREAM, pieces, pieces.aclose)
+        return Answer(200, _STREAM, pieces, pieces.aclose, spent.recorded)
 
     async def _answer(self, request: LocalRequest, spent: _Spent) -> AsyncGenerator[_Told, None]:
         tool = await self._tool(request, spent) if request.tools else None

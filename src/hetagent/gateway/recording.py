@@ -41,6 +41,8 @@ def make_record(recording: Recording) -> CallRecord:
     if error is None and response is None:
         error = CallError("InvalidResponse", recording.status, "The answer is no JSON object.")
     usage = usage_of(call.form, response or {})
+    if usage == Usage():
+        usage = recording.usage()
     model = (response or {}).get("model")
     served = model if isinstance(model, str) else None
     return CallRecord(

@@ -104,7 +104,7 @@ class Relay:
 
     async def _pump(self, answer: Answer, recording: Recording) -> None:
         status = answer.status if 200 <= answer.status < 600 else 502
-        recording.begin(status, answer.headers)
+        recording.begin(status, answer)
         kept = recording.room is not None
         own = [(b"x-hetagent-record", recording.call.id.encode())] if kept else []
         try:

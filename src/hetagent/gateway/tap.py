@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
-from hetagent.gateway.calls import Call
+from hetagent.gateway.calls import Answer, Call
 from hetagent.gateway.headers import Headers
 from hetagent.gateway.limits import Limits
 from hetagent.gateway.recording import make_record
 from hetagent.gateway.room import Room
 from hetagent.gateway.upstream import Upstream
 from hetagent.learn.pipeline import Kept, Pipeline
-from hetagent.learn.record import CallError
+from hetagent.learn.record import CallError, Usage
 
 __all__ = ["Recording", "Tap"]
 
@@ -44,6 +45,7 @@ class Recording:
         error: Why there is no answer, or only some of it.
         seconds: Until the end.
         ended: Whether that is known.
+        usage: The tokens, as the upstream knows them itself.
     """
 
     call: Call
@@ -59,13 +61,14 @@ class Recording:
     error: CallError | None = None
     seconds: float = 0.0
     ended: bool = False
+    usage: Callable[[], Usage] = Usage
 
     def __post_init__(self) -> None:
         self._take(len(self.call.body))
 
-    def begin(self, status: int, headers: Headers) -> None:
+    def begin(self, status: int, answer: Answer) -> None:
         """Note the head of the answer."""
-        self.status, self.headers = status, headers
+        self.status, self.headers, self.usage = status, answer.headers, answer.usage
 
     def add(self, piece: bytes) -> None:
         """Note a piece of the answer."""

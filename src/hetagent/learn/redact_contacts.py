@@ -99,7 +99,9 @@ def find_emails(text: str) -> Iterator[Found]:
         for match in _EMAIL.finditer(text):
             value = match[0].lstrip("'=&%")
             start = match.end() - len(value)
-            if not value.lower().startswith(_NO_MAILBOX):
+            if value.lower().startswith(_NO_MAILBOX):
+                continue
+            if any(map(str.isalnum, value.partition("@")[0])):  # "+@app.route" is a line of code
                 yield Found(start, match.end(), "email")
     if "%40" in text:
         for match in _QUOTED_EMAIL.finditer(text):

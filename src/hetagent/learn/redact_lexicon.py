@@ -267,8 +267,20 @@ PLACES = _words(
     """
 )
 
-NO_NAMES = PLACES | _words(
+_OF_PROMPTS = _words(
     """
+    args argument arguments array attention attribute class config configuration constraint
+    content context convert debug default detail feature file format function generate
+    indicates input legacy list logs markdown mention mermaid method mode module object
+    output parse path plan provide query refine requirement requirements retrieve returns
+    reviewer rewrite search section select set string type value variable
+    """
+)
+NO_NAMES = (
+    PLACES
+    | _OF_PROMPTS
+    | _words(
+        """
     a about account accounting action actions add additional address admin adresse agenda
     agent ai all also am amazon an and android angular ansible answer any api app apple apr
     are as assistant at attached attendees auf aug aus available avec avez azure bank basic
@@ -308,6 +320,7 @@ NO_NAMES = PLACES | _words(
     yours youtube zoom zu zum zur
     damen driver fritz herren miele requester stadtwerke reference
     """
+    )
 )
 """Words that begin a sentence or a heading, products and places: never a name on their own."""
 

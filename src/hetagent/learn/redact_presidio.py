@@ -40,6 +40,13 @@ _NOT_NAMES = ("tok2vec", "tagger", "parser", "senter", "attribute_ruler", "lemma
 _LEAST = 0.4
 _NUMBERS = re.compile(r"\d(?:[ .()/+-]{0,2}[0-9A-Za-z]){5,}|[A-Za-z]{2,6}\d")
 _PHONES = re.compile(r"(?:\d[ .()/-]{0,3}){7,}")
+# The model takes single words of prompts about code for names: what begins a heading, a comment
+# or an order, and what classes are called.
+_MARKED = re.compile(r"(?:^|\n)[ \t]*#+[ \t]*$|(?:#|//)[ \t]+$")
+_ORDERED = re.compile(r"[ ](?:the|an?|any|all|each|every|your|its|their|these|those|up)\b")
+_CAMEL = re.compile(
+    r"(?!(?:Mc|Mac|De|Di|Du|La|Le|Lo|Van|Von|Fitz|Ver|Ten)[A-Z][a-z]+$)\w*[a-z][A-Z]"
+)
 
 
 def spacy_model() -> str | None:
@@ -139,11 +146,22 @@ def _named(text: str, start: int, end: int) -> Iterator[Found]:
     if single and (value.lower() in AMBIGUOUS or (value.isupper() and not known_given(value))):
         return
     at = start + first
+    if single and not known_given(value) and _common(text, at, value):
+        return
     if text[at + len(value) : at + len(value) + 1] in ("_", "(", "@") or text[at - 1 : at] in tuple(
         "_@#/."
     ):
         return
     yield Found(at, at + len(value), "person", by="spacy", sure=False)
+
+
+def _common(text: str, at: int, value: str) -> bool:
+    """Whether a word is one of the text's own rather than a name, by how it stands there."""
+    if _CAMEL.match(value) or _MARKED.search(text[max(0, at - 40) : at]):
+        return True
+    if _ORDERED.match(text, at + len(value)):
+        return True
+    return re.search(rf"(?<![\w@./-]){re.escape(value.lower())}(?![\w@])", text) is not None
 
 
 def _no_name(token: str) -> bool:
@@ -200,7 +218,9 @@ def _email_recognizer() -> Any:
 
     class OfflineEmailRecognizer(EmailRecognizer):  # type: ignore[misc, unused-ignore]
         def validate_result(self, pattern_text: str) -> bool:
-            return bool(extract(pattern_text).fqdn)
+            local, _, domain = pattern_text.rpartition("@")
+            # Of "cdn.example.org/vue@2.6.1" the part before the sign is a URL.
+            return "/" not in local and bool(extract(domain).fqdn)
 
     return OfflineEmailRecognizer(supported_language="en")
 

@@ -1,0 +1,1 @@
+"""The real MetaGPT, recorded through the gateway; see `__main__`."""
