@@ -20,8 +20,8 @@ _CHARACTERS, _WORDS = 60, 6
 _LABELS = 200
 # Prompts that are searched for the labels they name.
 _PROMPTS = 20
-# Chance that the next answer is one that was never given, beyond which labels are no closed set. One
-# stray answer is an error, however few there are.
+# Chance that the next answer is one that was never given, beyond which labels are no closed set.
+# One stray answer is an error, however few there are.
 _UNSEEN = 0.05
 # Share of a group's answers below which an answer is an error rather than a label.
 _RARE = 0.002
