@@ -290,6 +290,14 @@ def test_a_label_that_is_rare_but_named_in_the_prompt_is_a_label():
     assert one.output.valid == 1.0
 
 
+def test_one_wrong_answer_among_few_does_not_make_labels_text():
+    some = calls.shop(15)
+    wrong = some[3].with_(response={"choices": [{"message": {"content": "shipping"}}]})
+    (one,) = Workloads.fit([*some[:3], wrong, *some[4:]])
+    assert set(one.output.labels) == {"refund", "delivery", "complaint"}
+    assert one.output.valid == pytest.approx(14 / 15)
+
+
 def test_few_calls_make_a_workload_of_a_short_recording():
     some = calls.shop(9) + calls.orders(9) + calls.talk(60)
     found = Workloads.fit(some)

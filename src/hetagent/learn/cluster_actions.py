@@ -21,6 +21,7 @@ _LABELS = 200
 # Prompts that are searched for the labels they name.
 _PROMPTS = 20
 # Chance that the next answer is one that was never given, beyond which labels are no closed set.
+# One stray answer is an error, however few there are.
 _UNSEEN = 0.05
 # Share of a group's answers below which an answer is an error rather than a label.
 _RARE = 0.002
@@ -207,7 +208,7 @@ def _closed(texts: Sequence[str], prompts: Sequence[str]) -> dict[str, int]:
     named = _named([one for one, count in counts.items() if count == 1], prompts)
     once = sum(count == 1 and one not in named for one, count in counts.items())
     total = max(1, len(texts))
-    if counts.total() < 0.9 * total or once > _UNSEEN * total:
+    if counts.total() < 0.9 * total or once > max(1.0, _UNSEEN * total):
         return {}
     least = max(2.0, _RARE * total)
     kept = {one: n for one, n in counts.most_common() if n >= least or one in named}
