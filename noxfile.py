@@ -125,7 +125,9 @@ def tests(session: nox.Session) -> None:
     extras = "calibrate,gateway,keyring,learn,otel,postgres,ray,records,transformers"
     install(session, "-e", f".[{extras}]", TORCH, groups=("test",))
     ensure_llama_works(session)
-    session.run("pytest", *session.posargs)
+    # Two at a time. Two llama.cpp processes that spin on the same cores starve each other.
+    together = ("-n", "2", "--dist", "worksteal")
+    session.run("pytest", *together, *session.posargs, env={"OMP_WAIT_POLICY": "passive"})
 
 
 @nox.session
