@@ -8,6 +8,8 @@ import pytest
 
 from hetagent.errors import InputError, StoreError
 from hetagent.learn.cluster import Workloads
+from hetagent.learn.cluster_actions import observe
+from hetagent.learn.cluster_read import Call
 from hetagent.learn.record import CallRecord
 from tests.support import workload_calls as calls
 
@@ -46,6 +48,28 @@ def test_one_template_with_two_lists_of_labels_is_two_workloads(found):
     (trips,) = homes(found, PARTS["trips"])
     assert homes(found, PARTS["wishes"]).isdisjoint({trips, None})
     assert set(found[trips].output.labels) == set(calls.ROUTES)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "{}",
+        "```json\n{}\n```",
+        "[CONTENT]\n{}\n[/CONTENT]",
+        "<answer>{}</answer>\n",
+        "[CONTENT]\n```\n{}\n```\n[/CONTENT]",
+    ],
+)
+def test_json_between_marks_is_json(written):
+    some = [Call("", "", answer=written.format(f'{{"tip": {number}}}')) for number in range(5)]
+    output = observe(some)
+    assert (output.kind, output.valid) == ("json", 1.0)
+    assert output.schema["properties"] == {"tip": {"type": "integer"}}
+
+
+def test_text_between_marks_that_do_not_match_is_text():
+    for text in ("[CONTENT]{}[/OTHER]", "[CONTENT]{}", "<a>no json</a>"):
+        assert observe([Call("", "", answer=text)] * 5).kind != "json"
 
 
 def test_calls_of_the_same_tools_are_a_workload(found):

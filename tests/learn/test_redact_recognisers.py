@@ -163,6 +163,7 @@ def test_the_model_finds_names_that_no_list_has():
         "Write NoOne if there are no errors, Engineer or QaEngineer otherwise.",
         '<script src="https://cdn.jsdelivr.net/npm/vue@2.6.14/dist/vue.js"></script>',
         "        Quicken the pace of the build, and quicken the tests.",
+        "    def __init__(self, bill_amount: Decimal, tip_percentage: Decimal):",
     ],
 )
 def test_words_of_prompts_about_code_are_no_names(text):

@@ -29,6 +29,12 @@ _ENUM = 12
 # Share of some answers that must be such as others, for the others to be of the same task.
 _ALIKE = 0.8
 
+# Agents ask for JSON between marks of their own: [CONTENT]…[/CONTENT], <answer>…</answer>.
+_MARKED = re.compile(
+    r"\s*(?:\[(?P<tag>[A-Za-z]\w*)\]|<(?P<element>[A-Za-z]\w*)>)(?P<inside>.*)"
+    r"(?:\[/(?P=tag)\]|</(?P=element)>)\s*",
+    re.DOTALL,
+)
 _FENCE = re.compile(r"(?:[^\n`]*\n){0,3}\s*```(?!json|text|markdown|md\b)\w*[^\n]*\n")
 _PROGRAM = re.compile(
     r"\s*(?:def |class |import |from \w[\w.]* import |@\w|#include|#!|function |const |let |"
@@ -177,10 +183,12 @@ def _kind(value: Any) -> str:
 
 
 def _json(text: str) -> Any:
-    """The JSON in an answer, also where it is fenced; the text itself where there is none."""
-    fenced = re.fullmatch(r"\s*```(?:json)?\s*(.*?)\s*```\s*", text, re.DOTALL)
+    """The JSON in an answer, also between marks or fenced; the text itself where there is none."""
+    marked = _MARKED.fullmatch(text)
+    inside = marked["inside"] if marked else text
+    fenced = re.fullmatch(r"\s*```(?:json)?\s*(.*?)\s*```\s*", inside, re.DOTALL)
     try:
-        return json.loads(fenced[1] if fenced else text)
+        return json.loads(fenced[1] if fenced else inside)
     except (ValueError, RecursionError):
         return text
 

@@ -41,8 +41,8 @@ _LEAST = 0.4
 _NUMBERS = re.compile(r"\d(?:[ .()/+-]{0,2}[0-9A-Za-z]){5,}|[A-Za-z]{2,6}\d")
 _PHONES = re.compile(r"(?:\d[ .()/-]{0,3}){7,}")
 # The model takes single words of prompts about code for names: what begins a heading, a comment
-# or an order, and what classes are called.
-_MARKED = re.compile(r"(?:^|\n)[ \t]*#+[ \t]*$|(?:#|//)[ \t]+$")
+# or an order, and what types and classes are called.
+_MARKED = re.compile(r"(?:^|\n)[ \t]*#+[ \t]*$|(?:#|//)[ \t]+$|(?:\bimport|->|\b[a-z]+_\w+:)[ ]$")
 _ORDERED = re.compile(r"[ ](?:the|an?|any|all|each|every|your|its|their|these|those|up)\b")
 _CAMEL = re.compile(
     r"(?!(?:Mc|Mac|De|Di|Du|La|Le|Lo|Van|Von|Fitz|Ver|Ten)[A-Z][a-z]+$)\w*[a-z][A-Z]"
