@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Self
 
 import sqlalchemy as sa
+from sqlalchemy import Connection
 
 from hetagent.errors import StoreError
 from hetagent.learn.keys import Keys, KeySource, Purpose, key_source
@@ -33,6 +34,7 @@ from hetagent.learn.store_schema import records
 __all__ = ["KeyRing", "KeyUse", "Rotated"]
 
 _AT_ONCE = 200
+_FEW = _AT_ONCE  # records that writers may wait for
 _PURPOSES: tuple[Purpose, ...] = ("records", "origins")
 
 
@@ -188,42 +190,85 @@ def _reseal_all(
     progress: Callable[[int], None] | None,
 ) -> int:
     done = 0
+
+    def tell(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(done)
+
     for key_id in old:
-        few = last = False
-        while not last:
-            changed = _reseal_some(database, opener, sealer, key_id, retire=few)
-            done += changed
-            if progress is not None:
-                progress(done)
-            last = few and changed < _AT_ONCE
-            few = changed < _AT_ONCE
+        _reseal_most(database, opener, sealer, key_id, tell)
+        _reseal_rest(database, opener, sealer, key_id, tell)
     return done
 
 
+def _reseal_most(
+    database: Database, opener: Opener, sealer: Sealer, key_id: str, tell: Callable[[int], None]
+) -> None:
+    """Encrypt records anew in passes, each over what came during the last, until few are left.
+
+    It ends too where writers with the old key are faster.
+    """
+    left = _count(database, key_id)
+    while left > _FEW:
+        done, last = 0, ""
+        while done < left:
+            with database.write() as connection:
+                changed, last = _reseal_some(connection, opener, sealer, key_id, after=last)
+            if not changed:
+                break
+            done += changed
+            tell(changed)
+        now = _count(database, key_id)
+        if now >= left:
+            return
+        left = now
+
+
+def _reseal_rest(
+    database: Database, opener: Opener, sealer: Sealer, key_id: str, tell: Callable[[int], None]
+) -> None:
+    """Encrypt the rest anew and take the key off the list, while writers wait."""
+    with database.write() as connection:
+        if not database.sqlite:
+            connection.execute(sa.text("LOCK TABLE call_records IN SHARE ROW EXCLUSIVE MODE"))
+        changed, last = _reseal_some(connection, opener, sealer, key_id, after="")
+        while changed:
+            tell(changed)
+            changed, last = _reseal_some(connection, opener, sealer, key_id, after=last)
+        connection.execute(sa.delete(key_table).where(key_table.c.id == key_id))
+
+
+def _count(database: Database, key_id: str) -> int:
+    wanted = sa.select(sa.func.count()).where(records.c.key_id == key_id)
+    with database.read() as connection:
+        return connection.scalar(wanted) or 0
+
+
 def _reseal_some(
-    database: Database, opener: Opener, sealer: Sealer, key_id: str, *, retire: bool
-) -> int:
-    """Encrypt some records anew; where no more are left, take the key off the list if told."""
+    connection: Connection, opener: Opener, sealer: Sealer, key_id: str, *, after: str
+) -> tuple[int, str]:
+    """Encrypt some records anew, by rising id; how many, and the last one's id."""
     wanted = [records.c[name] for name in (*BOUND, "key_id", "payload")]
-    some = sa.select(*wanted).where(records.c.key_id == key_id).limit(_AT_ONCE)
+    some = (
+        sa.select(*wanted)
+        .where(records.c.key_id == key_id, records.c.id > after)
+        .order_by(records.c.id)
+        .limit(_AT_ONCE)
+    )
     change = (
         sa.update(records)
         .where(records.c.id == sa.bindparam("one"), records.c.key_id == key_id)
         .values(payload=sa.bindparam("new_payload"), key_id=sa.bindparam("new_key_id"))
     )
-    with database.write() as connection:
-        if retire and not database.sqlite:
-            # Writers with the old key would else always be one record ahead.
-            connection.execute(sa.text("LOCK TABLE call_records IN SHARE ROW EXCLUSIVE MODE"))
-        rows = connection.execute(some.with_for_update()).mappings().all()
-        changes = []
-        for row in rows:
-            new = resealed(dict(row), opener=opener, sealer=sealer)
-            changes.append(
-                {"one": row["id"], "new_payload": new["payload"], "new_key_id": new["key_id"]}
-            )
-        if changes:
-            connection.execute(change, changes)
-        if retire and len(changes) < _AT_ONCE:
-            connection.execute(sa.delete(key_table).where(key_table.c.id == key_id))
-    return len(changes)
+    rows = connection.execute(some.with_for_update()).mappings().all()
+    changes = []
+    for row in rows:
+        new = resealed(dict(row), opener=opener, sealer=sealer)
+        changes.append(
+            {"one": row["id"], "new_payload": new["payload"], "new_key_id": new["key_id"]}
+        )
+    if changes:
+        connection.execute(change, changes)
+    return len(changes), str(rows[-1]["id"]) if rows else after
