@@ -152,7 +152,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Mypy, strict, on the source; and the pinned signatures of the public names."""
-    install(session, "-e", ".[keyring,postgres,records]", groups=("types",))
+    install(session, "-e", ".[gateway,keyring,postgres,records]", groups=("types",))
     session.run("mypy")
     session.run("mypy", "--disable-error-code=empty-body", "tests/typing/signatures.py")
 
