@@ -309,7 +309,7 @@ def _redactor(redact: Redacts | EllipsisType | None, store: RecordStore) -> Reda
                 hint="Give a function from a record to a record, such as a Redactor.",
             )
         return redact
-    from hetagent.learn.redact import Redactor  # type: ignore[import-not-found, unused-ignore]
+    from hetagent.learn.redact import Redactor
 
     # A store of another kind may have no key; surrogates are then of this process alone.
     redactor: Redacts = Redactor(key=getattr(store, "surrogate_key", None))
@@ -323,7 +323,7 @@ def _as_it_is(record: CallRecord) -> CallRecord:
 def _opened(store: RecordStore | str | os.PathLike[str]) -> tuple[RecordStore, bool]:
     """A store, and whether it is opened here."""
     if isinstance(store, str | os.PathLike):
-        from hetagent.learn.store import Store  # type: ignore[import-not-found, unused-ignore]
+        from hetagent.learn.store import Store
 
         opened: RecordStore = Store(os.fspath(store))
         return opened, True
