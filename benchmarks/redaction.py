@@ -27,10 +27,10 @@ from benchmarks.redaction_set import HALVES, Sentence, sentences
 from benchmarks.report import CannotMeasureError, Report, arguments, data_folder, main
 from hetagent.learn.record import CallRecord, new_id
 from hetagent.learn.redact import Redactor
-from hetagent.learn.redact_found import DEFAULT_KINDS, Found, settle
-from hetagent.learn.redact_names import known_given
-from hetagent.learn.redact_presidio import Presidio, spacy_model
-from hetagent.learn.redact_skill import SkillFinder
+from hetagent.learn.redact.found import DEFAULT_KINDS, Found, settle
+from hetagent.learn.redact.names import known_given
+from hetagent.learn.redact.presidio import Presidio, spacy_model
+from hetagent.learn.redact.skill import SkillFinder
 
 KEY = b"a key for measuring"
 KIND = {"id": "national_id", "postcode": "address"}

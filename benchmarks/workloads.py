@@ -88,7 +88,7 @@ def exported(found: Any) -> float:
     """Share of the workloads whose exported file imports, and runs as a skill."""
     from hetagent import Answer, Orchestrator, Scripted, Skill
     from hetagent.errors import HetagentError
-    from hetagent.learn.workload_export import export
+    from hetagent.learn.cluster.export import export
 
     ran = 0
     for number, one in enumerate(found):

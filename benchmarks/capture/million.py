@@ -16,7 +16,7 @@ from benchmarks.capture.made import FIRST, records
 from benchmarks.capture.places import Place, place
 from benchmarks.report import Report
 from hetagent.learn.store import Custodian, Query, Reader, Store
-from hetagent.learn.store_parquet import export_parquet, parquet_totals
+from hetagent.learn.store.parquet import export_parquet, parquet_totals
 
 AT_ONCE = 1_000
 AT_MOST_SECONDS = 2.0

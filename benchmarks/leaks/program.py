@@ -39,7 +39,7 @@ def main() -> None:
 def recording(store: str, redaction: str) -> Iterator[Any]:
     """A recorder as it is by default, or with a redaction file."""
     from hetagent import Recorder
-    from hetagent.learn.redact_config import Redaction
+    from hetagent.learn.redact.config import Redaction
     from hetagent.learn.store import Store
 
     if not redaction:

@@ -297,8 +297,8 @@ def _texts(value: Any, where: str = "record") -> Iterator[tuple[str, str]]:
 
 def _told_apart(value: str) -> bool:
     """Whether a value found in a file was not drawn as a surrogate for another one."""
-    from hetagent.learn.redact_lexicon import GIVEN
-    from hetagent.learn.redact_pools import FEMALE_POOL, MALE_POOL, SURNAMES
+    from hetagent.learn.redact.lexicon import GIVEN
+    from hetagent.learn.redact.pools import FEMALE_POOL, MALE_POOL, SURNAMES
 
     pools = {name.lower() for pool in (GIVEN, FEMALE_POOL, MALE_POOL, SURNAMES) for name in pool}
     return value.lower() not in pools

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from hetagent.cli.app import app
 from hetagent.errors import InputError
-from hetagent.learn.dataset import Dataset
+from hetagent.learn.curate.dataset import Dataset
 from hetagent.learn.store import Store
 from tests.support.calls import call, prose, write_records
 

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from hetagent.cli.app import app
 from hetagent.errors import StoreError
-from hetagent.learn import redact
 from hetagent.learn.keys import Key
 from hetagent.learn.record import CallError, CallRecord, Usage, new_id
+from hetagent.learn.redact import redactor
 from hetagent.learn.store import Store
 
 
@@ -165,8 +165,8 @@ def test_errors_are_two_lines_and_no_traceback(tmp_path):
 
 def test_calls_of_another_tool_come_in_redacted_and_go_out(place, tmp_path, monkeypatch):
     # spaCy's model takes seconds to load, and has no part in this.
-    plain = partial(redact.Redactor, presidio=False, names=False)
-    monkeypatch.setattr(redact, "Redactor", plain)
+    plain = partial(redactor.Redactor, presidio=False, names=False)
+    monkeypatch.setattr(redactor, "Redactor", plain)
     log = tmp_path / "log.jsonl"
     message = {"role": "user", "content": "Write to ann.lee@mail.example.org about order 7"}
     answer = {

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from hetagent.cli.app import app
 from hetagent.cli.redaction import described, told
 from hetagent.errors import InputError
-from hetagent.learn.redact_config import Redaction
+from hetagent.learn.redact.config import Redaction
 
 pytest.importorskip("presidio_analyzer")
 

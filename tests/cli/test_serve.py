@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from hetagent.cli.app import app
 from hetagent.errors import InputError, StoreError
 from hetagent.gateway import Keys
+from hetagent.learn.cluster.kept import find_workloads
 from hetagent.learn.store import Query, Reader, Store
-from hetagent.learn.workload_store import find_workloads
 from tests.support import workload_calls as calls
 from tests.support.stream_server import Piecewise, StreamServer
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from hetagent.cli.app import app
 from hetagent.errors import InputError, StoreError
 from hetagent.learn.cluster import Workloads
-from hetagent.learn.cluster_names import by_model
+from hetagent.learn.cluster.names import by_model
 from hetagent.learn.store import Reader, Store
 from hetagent.models.scripted import Answer, Scripted
 from hetagent.report.markup import rendered

@@ -17,11 +17,11 @@ from hetagent import Answer, Orchestrator, Scripted, Skill
 from hetagent.cli.app import app
 from hetagent.gateway import Gateway, HttpUpstream
 from hetagent.gateway.server import serving
-from hetagent.learn.dataset import Dataset
+from hetagent.learn.cluster.kept import AssigningStore, found_before
+from hetagent.learn.curate.dataset import Dataset
 from hetagent.learn.pipeline import Pipeline
 from hetagent.learn.redact import Redactor
 from hetagent.learn.store import Reader, Store
-from hetagent.learn.workload_store import AssigningStore, found_before
 from tests.support.stream_server import Got, Piecewise, StreamServer
 from tests.support.type_check import type_check
 

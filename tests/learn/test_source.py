@@ -16,7 +16,7 @@ from hetagent.learn.record import CallError, Usage
 from hetagent.learn.redact import Redactor
 from hetagent.learn.source import until_of
 from hetagent.learn.store import Reader, Store
-from hetagent.learn.store_parquet import export_parquet
+from hetagent.learn.store.parquet import export_parquet
 from tests.support.calls import call, prose, write_records
 
 START = datetime(2026, 3, 1, tzinfo=UTC)

@@ -11,7 +11,7 @@ from hetagent import Answer, Orchestrator, Recorder, Scripted, skill
 from hetagent.learn.keys import FolderKeys, Key
 from hetagent.learn.redact import Redactor
 from hetagent.learn.store import Reader, Store
-from hetagent.learn.store_rotation import KeyRing
+from hetagent.learn.store.rotation import KeyRing
 from tests.support.memory import MemoryStore
 
 

@@ -16,8 +16,8 @@ from hetagent.cli.progress import told_stages
 from hetagent.errors import InputError
 
 if TYPE_CHECKING:
-    from hetagent.learn.curate_recipe import Recipe
-    from hetagent.learn.dataset import Dataset
+    from hetagent.learn.curate.dataset import Dataset
+    from hetagent.learn.curate.recipe import Recipe
 
 __all__ = ["EPILOG", "curate_records"]
 
@@ -134,7 +134,7 @@ def _says(change: Any) -> bool:
 
 def _recipe(file: Path | None, changes: dict[str, Any], *, without_near: bool) -> Recipe:
     """What the file says, with the options that were given in the place of its values."""
-    from hetagent.learn.curate_recipe import Recipe
+    from hetagent.learn.curate.recipe import Recipe
 
     data = (Recipe.load(file) if file is not None else Recipe()).to_dict()
     for name, value in changes.items():
@@ -175,7 +175,7 @@ def _made(
 
 def _replay(places: list[str], folder: Path, *, as_json: bool) -> None:
     """Make a dataset again; of a store only what was there when it was made."""
-    from hetagent.learn.dataset import Dataset
+    from hetagent.learn.curate.dataset import Dataset
     from hetagent.learn.source import until_of
 
     old = Dataset.load(folder)

@@ -17,7 +17,7 @@ from hetagent.cli.redaction import KeepTextOption, PatternOption, RedactionOptio
 from hetagent.errors import InputError
 
 if TYPE_CHECKING:
-    from hetagent.learn.redact_config import Redaction
+    from hetagent.learn.redact.config import Redaction
 
 __all__ = ["export_records", "exports_epilog", "formats_epilog", "import_records"]
 
@@ -161,7 +161,7 @@ def export_records(
         told_progress("exporting", None if as_json else reader.count(query), quiet=as_json) as tell,
     ):
         if format == _PARQUET:
-            from hetagent.learn.store_parquet import export_parquet
+            from hetagent.learn.store.parquet import export_parquet
 
             parquet = export_parquet(reader, path, query=query, text=text, progress=tell)
             done: dict[str, Any] = {"records": parquet.records, "days": parquet.days}

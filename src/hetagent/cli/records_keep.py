@@ -14,7 +14,7 @@ from hetagent.cli.options import JsonOption, StoreOption
 from hetagent.cli.progress import told_progress
 
 if TYPE_CHECKING:
-    from hetagent.learn.store_rotation import KeyRing
+    from hetagent.learn.store.rotation import KeyRing
 
 __all__ = [
     "forget_client",
@@ -39,7 +39,7 @@ _Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 def init_store(*, store: StoreOption = None, as_json: JsonOption = False) -> None:
     """Make the store and its keys, or bring an older store to this version."""
     from hetagent.learn.store import Store
-    from hetagent.learn.store_rotation import KeyRing
+    from hetagent.learn.store.rotation import KeyRing
 
     with Store(store) as made, KeyRing(store) as ring:
         name, places = made.name, ring.places
@@ -66,7 +66,7 @@ def forget_client(
 ) -> None:
     """Erase all records of a client for good; needs the key of origins."""
     from hetagent.learn.store import Custodian
-    from hetagent.learn.store_parquet import forget_in_parquet
+    from hetagent.learn.store.parquet import forget_in_parquet
 
     _ask(f"Erase all records of {client}?", yes=yes or as_json)
     with Custodian(store) as custodian:
@@ -122,7 +122,7 @@ def print_pseudonym(
 
 def list_keys(*, store: StoreOption = None, as_json: JsonOption = False) -> None:
     """List the keys that the store knows, how much each encrypts, and whether it is here."""
-    from hetagent.learn.store_rotation import KeyRing
+    from hetagent.learn.store.rotation import KeyRing
 
     with KeyRing(store) as ring:
         uses, places = ring.uses(), ring.places
@@ -148,7 +148,7 @@ def rotate_key(
     as_json: JsonOption = False,
 ) -> None:
     """Encrypt all records with a new key; goes on where it was interrupted."""
-    from hetagent.learn.store_rotation import KeyRing
+    from hetagent.learn.store.rotation import KeyRing
 
     with (
         KeyRing(store) as ring,
@@ -175,7 +175,7 @@ def print_roles(
     prefix: Annotated[str, typer.Option(help="What the roles' names begin with.")] = "hetagent",
 ) -> None:
     """Print SQL that makes PostgreSQL's roles: a writer, a reader, a custodian."""
-    from hetagent.learn.store_roles import role_grants
+    from hetagent.learn.store.roles import role_grants
 
     typer.echo(role_grants(prefix), nl=False)
 

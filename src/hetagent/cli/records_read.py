@@ -182,7 +182,7 @@ def _totals(
     from hetagent.learn.store import Query, Reader
 
     if exported is not None:
-        from hetagent.learn.store_parquet import parquet_totals
+        from hetagent.learn.store.parquet import parquet_totals
 
         if query != Query():
             raise typer.BadParameter("an export is summed up whole; narrow the export itself.")

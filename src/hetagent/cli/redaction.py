@@ -15,8 +15,8 @@ from hetagent.cli.options import JsonOption
 from hetagent.errors import InputError
 
 if TYPE_CHECKING:
-    from hetagent.learn.redact_config import Redaction
-    from hetagent.learn.redact_targets import Edit
+    from hetagent.learn.redact.config import Redaction
+    from hetagent.learn.redact.targets import Edit
 
 __all__ = ["KeepTextOption", "PatternOption", "RedactionOption", "described", "redact", "told"]
 
@@ -45,7 +45,7 @@ def told(
     Raises:
         InputError: The file cannot be used, or a pattern has no name.
     """
-    from hetagent.learn.redact_config import Redaction
+    from hetagent.learn.redact.config import Redaction
 
     named = {}
     for one in patterns or ():
@@ -62,7 +62,7 @@ def told(
 
 def described(redaction: Redaction) -> str:
     """What is replaced and what is not, in a line."""
-    from hetagent.learn.redact_presidio import spacy_model
+    from hetagent.learn.redact.presidio import spacy_model
 
     parts = [f"all kinds but {', '.join(redaction.left)}" if redaction.left else "all kinds"]
     if redaction.patterns:

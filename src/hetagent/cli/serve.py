@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hetagent.gateway import Gateway, Keys, Upstream
     from hetagent.gateway.apis import Api
     from hetagent.learn.pipeline import Pipeline, RecordStore
-    from hetagent.learn.redact_config import Redaction
+    from hetagent.learn.redact.config import Redaction
     from hetagent.learn.store import Store
 
 __all__ = ["make_key", "run_serve"]
@@ -196,7 +196,7 @@ def _recording(
 def _assigning(store: Store, records: str | None, workloads: str) -> RecordStore:
     """A store that tells records their workloads as they come."""
     from hetagent.learn.cluster import Workloads
-    from hetagent.learn.workload_store import AssigningStore, found_before
+    from hetagent.learn.cluster.kept import AssigningStore, found_before
 
     if workloads != _IN_STORE:
         return AssigningStore(store, Workloads.load(workloads))

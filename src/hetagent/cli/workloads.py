@@ -15,7 +15,7 @@ from hetagent.errors import InputError
 
 if TYPE_CHECKING:
     from hetagent.learn.cluster import Workloads
-    from hetagent.learn.cluster_names import Namer
+    from hetagent.learn.cluster.names import Namer
 
 __all__ = ["app", "workloads_of"]
 
@@ -82,7 +82,7 @@ def assign_calls(
     as_json: JsonOption = False,
 ) -> None:
     """Assign a store's new records to the workloads that were found in it before."""
-    from hetagent.learn.workload_store import assign_workloads
+    from hetagent.learn.cluster.kept import assign_workloads
 
     with told_stages(quiet=as_json) as progress:
         done = assign_workloads(records, again=again, progress=progress)
@@ -132,8 +132,8 @@ def export_workload(
 ) -> None:
     """Write a Python file that declares the workload as a skill."""
     from hetagent.files import write_whole
-    from hetagent.learn.cluster_slots import slug
-    from hetagent.learn.workload_export import export
+    from hetagent.learn.cluster.export import export
+    from hetagent.learn.cluster.slots import slug
 
     source = export(workloads_of(records, saved, interactive=interactive)[name])
     target = out or Path(f"{slug(name)}.py")
@@ -160,7 +160,7 @@ def workloads_of(
         InputError: Both are given, or a file cannot be read.
         StoreError: There are none.
     """
-    from hetagent.learn.workload_store import found_before
+    from hetagent.learn.cluster.kept import found_before
 
     if saved is not None:
         return _load(saved, records)
@@ -191,7 +191,7 @@ def _find(
 ) -> Workloads:
     from hetagent.integrations.sources import record_source
     from hetagent.learn.cluster import Workloads
-    from hetagent.learn.workload_store import find_workloads
+    from hetagent.learn.cluster.kept import find_workloads
 
     named = _namer(namer)
     with told_stages(quiet=quiet) as progress:
@@ -204,7 +204,7 @@ def _find(
 
 
 def _namer(name: str | None) -> Namer | None:
-    from hetagent.learn.cluster_names import by_model
+    from hetagent.learn.cluster.names import by_model
 
     return None if name is None else by_model(model_named(name))
 

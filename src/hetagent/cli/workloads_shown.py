@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hetagent.learn.cluster import Workloads
-    from hetagent.learn.workload import Workload
+    from hetagent.learn.cluster.workload import Workload
 
 __all__ = ["print_list", "print_one"]
 

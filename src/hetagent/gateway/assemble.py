@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from hetagent.gateway.merging import merge
 from hetagent.gateway.sse import Event, EventReader
+from hetagent.learn.loose import mapping
 
 __all__ = ["Assembled", "assemble_anthropic", "assemble_openai"]
 
@@ -145,19 +146,19 @@ class _Anthropic:
             return False
         kind = data.get("type") or event.name
         if kind == "error":
-            self.error = _mapping(data.get("error"))
+            self.error = dict(mapping(data.get("error")))
         elif kind == "message_start":
-            self._message = dict(_mapping(data.get("message")))
+            self._message = dict(mapping(data.get("message")))
         elif kind == "message_delta":
             self._end_of_message(data)
         elif kind == "message_stop":
             self.ended = True
         elif kind == "content_block_start":
-            block = dict(_mapping(data.get("content_block")))
+            block = dict(mapping(data.get("content_block")))
             self._blocks[_index(data)] = block
             return block.get("type") == "tool_use" or bool(block.get("text"))
         elif kind == "content_block_delta":
-            return self._delta(_index(data), _mapping(data.get("delta")))
+            return self._delta(_index(data), mapping(data.get("delta")))
         return False
 
     def response(self) -> Json | None:
@@ -171,14 +172,14 @@ class _Anthropic:
 
     def _end_of_message(self, data: Json) -> None:
         message = self._message if self._message is not None else {}
-        message.update(_mapping(data.get("delta")))
-        if usage := _mapping(data.get("usage")):
+        message.update(mapping(data.get("delta")))
+        if usage := mapping(data.get("usage")):
             # Counts of the whole message so far, not of this event.
             known = {name: value for name, value in usage.items() if value is not None}
-            message["usage"] = {**_mapping(message.get("usage")), **known}
+            message["usage"] = {**mapping(message.get("usage")), **known}
         self._message = message
 
-    def _delta(self, index: int, delta: Json) -> bool:
+    def _delta(self, index: int, delta: Mapping[str, Any]) -> bool:
         block = self._blocks.setdefault(index, {})
         kind = delta.get("type")
         if kind == "input_json_delta":
@@ -206,10 +207,6 @@ def _object(text: str) -> Json | None:
 
 def _objects(value: Any) -> list[Json]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
-def _mapping(value: Any) -> Json:
-    return dict(value) if isinstance(value, Mapping) else {}
 
 
 def _index(data: Json) -> int:

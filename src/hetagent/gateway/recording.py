@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hetagent.gateway.assemble import Assembled, assemble_anthropic, assemble_openai
 from hetagent.gateway.headers import header
+from hetagent.learn.loose import count, mapping
 from hetagent.learn.provenance import Provenance
 from hetagent.learn.record import CallError, CallRecord, Form, Usage
 
@@ -73,18 +74,18 @@ def make_record(recording: Recording) -> CallRecord:
 
 def usage_of(form: Form, response: Mapping[str, Any]) -> Usage:
     """The tokens that a response names."""
-    usage = _mapping(response.get("usage"))
+    usage = mapping(response.get("usage"))
     if form == "anthropic.messages":
-        cached = _count(usage, "cache_read_input_tokens")
-        parts = (_count(usage, "input_tokens"), _count(usage, "cache_creation_input_tokens"))
+        cached = count(usage.get("cache_read_input_tokens"))
+        parts = (count(usage.get("input_tokens")), count(usage.get("cache_creation_input_tokens")))
         known = [one for one in (*parts, cached) if one is not None]
         prompt = sum(known) if parts[0] is not None else None
-        return Usage(prompt, _count(usage, "output_tokens"), cached)
+        return Usage(prompt, count(usage.get("output_tokens")), cached)
     return Usage(
-        _count(usage, "prompt_tokens"),
-        _count(usage, "completion_tokens"),
-        _count(_mapping(usage.get("prompt_tokens_details")), "cached_tokens"),
-        _count(_mapping(usage.get("completion_tokens_details")), "reasoning_tokens"),
+        count(usage.get("prompt_tokens")),
+        count(usage.get("completion_tokens")),
+        count(mapping(usage.get("prompt_tokens_details")).get("cached_tokens")),
+        count(mapping(usage.get("completion_tokens_details")).get("reasoning_tokens")),
     )
 
 
@@ -98,7 +99,7 @@ def _read(recording: Recording, form: Form, pieces: Pieces) -> Assembled:
         found = None
     if recording.status is not None and recording.status >= 400:
         shown = found if isinstance(found, dict) else {}
-        error = _mapping(shown.get("error")) or {"message": _shown(shown.get("error") or text)}
+        error = dict(mapping(shown.get("error"))) or {"message": _shown(shown.get("error") or text)}
         return Assembled(None, error, complete=True, first=None)
     response = found if isinstance(found, dict) else None
     return Assembled(response, None, complete=response is not None, first=None)
@@ -163,12 +164,3 @@ def _decoded(pieces: Pieces, encoding: str | None) -> Pieces:
 def _shown(value: Any) -> str:
     text = value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value)
     return text[:_SHOWN]
-
-
-def _mapping(value: Any) -> Json:
-    return dict(value) if isinstance(value, Mapping) else {}
-
-
-def _count(usage: Mapping[str, Any], name: str) -> int | None:
-    value = usage.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None

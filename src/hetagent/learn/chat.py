@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hetagent.learn.loose import items, mapping
 from hetagent.learn.record import CallRecord
 
 __all__ = ["Chat", "Said", "Tool", "Wanted", "chat"]
@@ -92,15 +93,15 @@ def chat(record: CallRecord) -> Chat:
 
 
 def _openai(request: Mapping[str, Any], response: Mapping[str, Any], answered: bool) -> Chat:
-    wanted = _mapping(request.get("response_format"))
-    schema = _mapping(_mapping(wanted.get("json_schema")).get("schema"))
-    choice = _mapping(next(iter(_list(response.get("choices"))), None))
-    message = _mapping(choice.get("message"))
+    wanted = mapping(request.get("response_format"))
+    schema = mapping(mapping(wanted.get("json_schema")).get("schema"))
+    choice = mapping(next(iter(items(response.get("choices"))), None))
+    message = mapping(choice.get("message"))
     return Chat(
-        tuple(_openai_said(_mapping(one)) for one in _list(request.get("messages"))),
+        tuple(_openai_said(mapping(one)) for one in items(request.get("messages"))),
         tuple(
-            _tool(_mapping(_mapping(one).get("function")), "parameters")
-            for one in _list(request.get("tools"))
+            _tool(mapping(mapping(one).get("function")), "parameters")
+            for one in items(request.get("tools"))
         ),
         _openai_said({"role": "assistant", **message}) if answered else None,
         schema or None,
@@ -113,16 +114,16 @@ def _openai(request: Mapping[str, Any], response: Mapping[str, Any], answered: b
 def _openai_said(message: Mapping[str, Any]) -> Said:
     role = _text(message.get("role")) or "user"
     calls = []
-    for one in _list(message.get("tool_calls")):
-        function = _mapping(_mapping(one).get("function"))
+    for one in items(message.get("tool_calls")):
+        function = mapping(mapping(one).get("function"))
         calls.append(
             Wanted(
                 _text(function.get("name")),
                 _text(function.get("arguments")),
-                _text(_mapping(one).get("id")),
+                _text(mapping(one).get("id")),
             )
         )
-    old = _mapping(message.get("function_call"))
+    old = mapping(message.get("function_call"))
     if old:
         calls.append(Wanted(_text(old.get("name")), _text(old.get("arguments"))))
     said = _joined(message.get("content")) or _text(message.get("refusal"))
@@ -142,8 +143,8 @@ _STOPS = {
 def _anthropic(request: Mapping[str, Any], response: Mapping[str, Any], answered: bool) -> Chat:
     system = _joined(request.get("system"))
     messages = [Said("system", system)] if system else []
-    for one in _list(request.get("messages")):
-        messages.extend(_anthropic_said(_mapping(one)))
+    for one in items(request.get("messages")):
+        messages.extend(_anthropic_said(mapping(one)))
     answer = None
     if answered:
         parts = [Said("assistant", ""), *_anthropic_said({"role": "assistant", **response})]
@@ -151,7 +152,7 @@ def _anthropic(request: Mapping[str, Any], response: Mapping[str, Any], answered
     stop = _text(response.get("stop_reason"))
     return Chat(
         tuple(messages),
-        tuple(_tool(_mapping(one), "input_schema") for one in _list(request.get("tools"))),
+        tuple(_tool(mapping(one), "input_schema") for one in items(request.get("tools"))),
         answer,
         stop=_STOPS.get(stop, stop),
         refused=stop == "refusal",
@@ -165,7 +166,7 @@ def _anthropic_said(message: Mapping[str, Any]) -> list[Said]:
     if isinstance(content, str):
         return [Said(role, content)]
     results, calls = [], []
-    for part in map(_mapping, _list(content)):
+    for part in map(mapping, items(content)):
         if part.get("type") == "tool_result":
             results.append(
                 Said("tool", _joined(part.get("content")), answers=_text(part.get("tool_use_id")))
@@ -186,7 +187,7 @@ def _skill(request: Mapping[str, Any], response: Mapping[str, Any], answered: bo
     said = given if isinstance(given, str) else json.dumps(request.get("inputs"))
     value = response.get("value")
     answer = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    schema = _mapping(request.get("schema"))
+    schema = mapping(request.get("schema"))
     return Chat(
         (Said("system", system), Said("user", said)),
         answer=Said("assistant", answer) if answered else None,
@@ -198,7 +199,7 @@ def _skill(request: Mapping[str, Any], response: Mapping[str, Any], answered: bo
 
 def _embeddings(request: Mapping[str, Any], response: Mapping[str, Any], answered: bool) -> Chat:
     given = request.get("input")
-    texts = [given] if isinstance(given, str) else _list(given)
+    texts = [given] if isinstance(given, str) else items(given)
     return Chat(tuple(Said("user", one) for one in texts if isinstance(one, str)))
 
 
@@ -211,26 +212,16 @@ _READERS = {
 
 
 def _tool(one: Mapping[str, Any], parameters: str) -> Tool:
-    return Tool(
-        _text(one.get("name")), _text(one.get("description")), _mapping(one.get(parameters))
-    )
+    return Tool(_text(one.get("name")), _text(one.get("description")), mapping(one.get(parameters)))
 
 
 def _joined(content: Any) -> str:
     """The text of a message, whether it is one string or a list of parts."""
     if isinstance(content, str):
         return content
-    texts = [_mapping(part).get("text") for part in _list(content)]
+    texts = [mapping(part).get("text") for part in items(content)]
     return "\n\n".join(text for text in texts if isinstance(text, str))
 
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
-
-
-def _list(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list | tuple) else ()
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hetagent.learn.litellm_forms import anthropic_answer, openai_answer, responses_request
+from hetagent.learn.loose import count, mapping
 from hetagent.learn.marks import Marks, marks_of
 from hetagent.learn.record import CallError, CallRecord, Form, Usage, new_id
 from hetagent.learn.snapshot import snapshot, without_vectors
@@ -226,20 +227,20 @@ def _loaded(raw: Any) -> dict[str, Any]:
 
 
 def _usage(answer: Mapping[str, Any]) -> Usage:
-    usage = _mapping(answer.get("usage"))
+    usage = mapping(answer.get("usage"))
     if "input_tokens" in usage:
-        cached = _count(usage.get("cache_read_input_tokens"))
+        cached = count(usage.get("cache_read_input_tokens"))
         others = (
-            _count(usage.get("input_tokens")),
-            _count(usage.get("cache_creation_input_tokens")),
+            count(usage.get("input_tokens")),
+            count(usage.get("cache_creation_input_tokens")),
         )
         prompt = None if others[0] is None else sum(one or 0 for one in (*others, cached))
-        return Usage(prompt, _count(usage.get("output_tokens")), cached)
+        return Usage(prompt, count(usage.get("output_tokens")), cached)
     return Usage(
-        _count(usage.get("prompt_tokens")),
-        _count(usage.get("completion_tokens")),
-        _count(_mapping(usage.get("prompt_tokens_details")).get("cached_tokens")),
-        _count(_mapping(usage.get("completion_tokens_details")).get("reasoning_tokens")),
+        count(usage.get("prompt_tokens")),
+        count(usage.get("completion_tokens")),
+        count(mapping(usage.get("prompt_tokens_details")).get("cached_tokens")),
+        count(mapping(usage.get("completion_tokens_details")).get("reasoning_tokens")),
     )
 
 
@@ -256,8 +257,8 @@ def _error(kwargs: Mapping[str, Any], parameters: Mapping[str, Any]) -> CallErro
 
 
 def _anthropic_user(kwargs: Mapping[str, Any]) -> str | None:
-    metadata = _mapping(kwargs.get("optional_params")).get("metadata")
-    return _text(_mapping(metadata).get("user_id"))
+    metadata = mapping(kwargs.get("optional_params")).get("metadata")
+    return _text(mapping(metadata).get("user_id"))
 
 
 def _text(value: Any) -> str | None:
@@ -266,11 +267,3 @@ def _text(value: Any) -> str | None:
 
 def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from hetagent.learn.loose import items, mapping
 from hetagent.learn.record import Form
 
 __all__ = ["anthropic_answer", "openai_answer", "responses_request"]
@@ -33,17 +34,17 @@ def responses_request(body: Json, form: Form) -> Json:
             **({"max_tokens": limit} if limit else {}),
         }
     kept = {_RENAMED.get(name, name): one for name, one in kept.items()}
-    said = [_item(one) for one in _list(kept.get("messages"))]
+    said = [_item(one) for one in items(kept.get("messages"))]
     kept["messages"] = ([{"role": "system", "content": system}] if system else []) + said
     if "tools" in kept:
-        kept["tools"] = [_tool(_mapping(one)) for one in _list(kept["tools"])]
-    wanted = _mapping(_mapping(body.get("text")).get("format"))
+        kept["tools"] = [_tool(mapping(one)) for one in items(kept["tools"])]
+    wanted = mapping(mapping(body.get("text")).get("format"))
     if wanted.get("type") == "json_schema":
         shown = {name: one for name, one in wanted.items() if name != "type"}
         kept["response_format"] = {"type": "json_schema", "json_schema": shown}
     elif wanted.get("type") == "json_object":
         kept["response_format"] = dict(wanted)
-    effort = _mapping(body.get("reasoning")).get("effort")
+    effort = mapping(body.get("reasoning")).get("effort")
     return {**kept, **({"reasoning_effort": effort} if effort else {})}
 
 
@@ -51,7 +52,7 @@ def openai_answer(answer: Json) -> Json:
     """An answer of OpenAI's APIs as one of its chat completions."""
     if isinstance(answer.get("output"), list):
         return _from_output(answer)
-    choices = [_choice(_mapping(one)) for one in _list(answer.get("choices"))]
+    choices = [_choice(mapping(one)) for one in items(answer.get("choices"))]
     return {**answer, "choices": choices} if choices else answer
 
 
@@ -66,14 +67,14 @@ def anthropic_answer(answer: Json, *, raw: Json) -> Json:
         if whole.get("type") == "message" and isinstance(whole.get("content"), list):
             return whole
     chat = openai_answer(answer)
-    choice = _mapping(next(iter(_list(chat.get("choices"))), None))
-    message = _mapping(choice.get("message"))
-    content: list[Json] = list(_list(message.get("thinking_blocks")))
+    choice = mapping(next(iter(items(chat.get("choices"))), None))
+    message = mapping(choice.get("message"))
+    content: list[Json] = list(items(message.get("thinking_blocks")))
     if message.get("content"):
         content.append({"type": "text", "text": message["content"]})
-    content += [_tool_use(_mapping(one)) for one in _list(message.get("tool_calls"))]
-    usage = _mapping(chat.get("usage"))
-    cached = _mapping(usage.get("prompt_tokens_details")).get("cached_tokens") or 0
+    content += [_tool_use(mapping(one)) for one in items(message.get("tool_calls"))]
+    usage = mapping(chat.get("usage"))
+    cached = mapping(usage.get("prompt_tokens_details")).get("cached_tokens") or 0
     prompt = usage.get("prompt_tokens")
     return {
         "id": chat.get("id"),
@@ -90,13 +91,13 @@ def anthropic_answer(answer: Json, *, raw: Json) -> Json:
     }
 
 
-def _choice(choice: Json) -> Json:
+def _choice(choice: Mapping[str, Any]) -> Json:
     """A choice of the completions API has a text in a message's place."""
     message = choice.get("message")
     if isinstance(message, dict):
         return {**choice, "message": _without_empty(message)}
     if "text" not in choice:
-        return choice
+        return dict(choice)
     kept = {name: one for name, one in choice.items() if name != "text"}
     return {**kept, "message": {"role": "assistant", "content": choice["text"]}}
 
@@ -109,16 +110,16 @@ def _without_empty(message: Json) -> Json:
 
 def _from_output(answer: Json) -> Json:
     texts, calls = [], []
-    for item in map(_mapping, answer["output"]):
+    for item in map(mapping, answer["output"]):
         if item.get("type") == "message":
-            texts += [_mapping(part).get("text") for part in _list(item.get("content"))]
+            texts += [mapping(part).get("text") for part in items(item.get("content"))]
         elif item.get("type") == "function_call":
             calls.append(_call(item))
     message: Json = {"role": "assistant", "content": "".join(filter(None, texts)) or None}
     if calls:
         message["tool_calls"] = calls
-    short = _mapping(answer.get("incomplete_details")).get("reason") == "max_output_tokens"
-    usage = _mapping(answer.get("usage"))
+    short = mapping(answer.get("incomplete_details")).get("reason") == "max_output_tokens"
+    usage = mapping(answer.get("usage"))
     return {
         "id": answer.get("id"),
         "object": "chat.completion",
@@ -139,7 +140,7 @@ def _from_output(answer: Json) -> Json:
 
 
 def _item(one: Any) -> Json:
-    item = _mapping(one)
+    item = mapping(one)
     if item.get("type") == "function_call":
         return {"role": "assistant", "content": None, "tool_calls": [_call(item)]}
     if item.get("type") == "function_call_output":
@@ -147,41 +148,33 @@ def _item(one: Any) -> Json:
         return {**said, "content": item.get("output")}
     content = item.get("content")
     if isinstance(content, list):
-        content = [_part(_mapping(part)) for part in content]
+        content = [_part(mapping(part)) for part in content]
     return {"role": item.get("role") or "user", "content": content}
 
 
-def _part(part: Json) -> Json:
+def _part(part: Mapping[str, Any]) -> Json:
     if part.get("type") in ("input_text", "output_text"):
         return {"type": "text", "text": part.get("text")}
-    return part
+    return dict(part)
 
 
-def _call(item: Json) -> Json:
+def _call(item: Mapping[str, Any]) -> Json:
     function = {"name": item.get("name"), "arguments": item.get("arguments")}
     return {"id": item.get("call_id"), "type": "function", "function": function}
 
 
-def _tool(tool: Json) -> Json:
+def _tool(tool: Mapping[str, Any]) -> Json:
     if tool.get("type") != "function" or "function" in tool:
-        return tool
+        return dict(tool)
     function = {name: one for name, one in tool.items() if name != "type"}
     return {"type": "function", "function": function}
 
 
-def _tool_use(call: Json) -> Json:
-    function = _mapping(call.get("function"))
+def _tool_use(call: Mapping[str, Any]) -> Json:
+    function = mapping(call.get("function"))
     arguments = function.get("arguments")
     try:
         given = json.loads(arguments) if isinstance(arguments, str) else arguments
     except ValueError:
         given = arguments  # what the model wrote, although it is no JSON
     return {"type": "tool_use", "id": call.get("id"), "name": function.get("name"), "input": given}
-
-
-def _mapping(value: Any) -> Json:
-    return dict(value) if isinstance(value, Mapping) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else []

@@ -103,7 +103,7 @@ def store_source(
 
 def parquet_source(path: Path) -> RecordSource:
     """The records of a Parquet export with text, by day."""
-    from hetagent.learn.store_parquet_read import parquet_files, read_parquet
+    from hetagent.learn.store.parquet_read import parquet_files, read_parquet
 
     files = parquet_files(path)
     return RecordSource(

@@ -13,7 +13,7 @@ from hetagent.report.svg import Axis, Line, Plot, columns, plot, shares
 
 if TYPE_CHECKING:
     from hetagent.learn.cluster import Workloads
-    from hetagent.learn.workload import Workload
+    from hetagent.learn.cluster.workload import Workload
 
 __all__ = ["workloads_section"]
 
