@@ -122,7 +122,7 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """All tests but the end-to-end ones; -- passes options to pytest."""
-    extras = "calibrate,gateway,keyring,learn,otel,postgres,ray,records,transformers"
+    extras = "calibrate,gateway,keyring,learn,otel,postgres,ray,records,transformers,tune"
     install(session, "-e", f".[{extras}]", TORCH, groups=("test",))
     ensure_llama_works(session)
     # Two at a time. Two llama.cpp processes that spin on the same cores starve each other.
@@ -198,6 +198,12 @@ def benchmark(session: nox.Session) -> None:
     First `nox -s peers` for `engine` and `escalation`, and `nox -s metagpt` for `metagpt`.
     """
     name, *options = session.posargs or ["skills"]
-    install(session, "-e", ".[gateway,learn,postgres,records]", groups=("benchmark",))
+    install(
+        session,
+        "-e",
+        ".[gateway,learn,postgres,records,transformers,tune]",
+        TORCH,
+        groups=("benchmark",),
+    )
     ensure_llama_works(session)
     session.run("python", "-m", f"benchmarks.{name}", *options)

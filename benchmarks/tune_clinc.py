@@ -5,7 +5,7 @@
 LoRA of rank 16 on all linear layers; 6,000 random training utterances that are in scope, two
 epochs; the loss is taken on the label's tokens and the end of turn alone. FOLDER then holds
 `clinc150.lora.gguf`, for ``LlamaCpp(..., adapters=[path])``, and `tune.json`, what was done and how
-well it went. Needs what `pip install -e .[transformers] --group tune` installs. It took 32 minutes
+well it went. Needs what `pip install -e .[transformers,tune]` installs. It took 32 minutes
 on one core of a busy machine (with ``OMP_NUM_THREADS=1``: threads that wait for one another are
 several times slower where other work takes turns with them).
 
@@ -30,7 +30,6 @@ from typing import Any, Literal
 from benchmarks.engine.weights import LINEAR, base_model, requantized
 from benchmarks.report import data_folder
 from hetagent import LlamaCpp, skill
-from hetagent.models.base import Message
 from hetagent.skill import Skill
 
 SEED = 20261121
@@ -85,12 +84,10 @@ def intent_skill(*, lists_labels: bool = False) -> Skill[[str], str]:
             has not learned them.
     """
 
-    @skill(output=Literal[tuple(intents())])  # type: ignore[misc]
+    @skill(output=Literal[tuple(intents())], describes_output=lists_labels)  # type: ignore[misc]
     def intent(utterance: str) -> str:
         """Name the intent of what the user said to a voice assistant."""
 
-    if not lists_labels:
-        intent.messages = (Message("system", intent.instructions),)
     return intent
 
 

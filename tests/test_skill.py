@@ -382,3 +382,14 @@ def test_max_tokens_out_of_range(number: int):
 def test_instructions_no_model_can_be_given(text: str):
     with pytest.raises(SkillError, match="instructions or output type of intent"):
         skill(instructions=text)(intent._function)
+
+
+def test_a_prompt_need_not_describe_the_output():
+    @skill(describes_output=False)
+    def short(message: str) -> Literal["yes", "no"]:
+        """Say whether it is a question."""
+
+    (system,) = short.messages
+    assert system.content == "Say whether it is a question."
+    assert short.using(Scripted({})).messages == short.messages
+    assert short.output.labels.keys() == {"yes", "no"}

@@ -66,6 +66,7 @@ class Skill(Generic[P, R]):
         model: The model bound to it, or ``None`` for the orchestrator's SLM.
         max_tokens: Upper bound of an answer's length, in tokens.
         messages: The fixed part of its prompt: system message and examples.
+        describes_output: Whether the prompt says what answers look like.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Skill(Generic[P, R]):
         examples: Iterable[tuple[Any, Any]] = (),
         model: Model | None = None,
         max_tokens: int = DEFAULT_MAX_TOKENS,
+        describes_output: bool = True,
     ) -> None:
         if max_tokens < 1:
             raise SkillError(f"max_tokens is {max_tokens}.", hint="Give at least 1.")
@@ -89,7 +91,10 @@ class Skill(Generic[P, R]):
         self._function = function
         self._signature, self._inputs = inputs_of(function)
         self._examples = tuple(examples)
-        system = f"{instructions}\n\n{describe_output(output)}"
+        self.describes_output = describes_output
+        system = (
+            f"{instructions}\n\n{describe_output(output)}" if describes_output else instructions
+        )
         try:
             check_text(system)
         except InputError as error:
@@ -148,6 +153,7 @@ class Skill(Generic[P, R]):
             examples=self._examples,
             model=model,
             max_tokens=self.max_tokens,
+            describes_output=self.describes_output,
         )
 
     def request(self, *args: P.args, **kwargs: P.kwargs) -> Request:
@@ -268,6 +274,7 @@ def skill(
     examples: Iterable[tuple[Any, Any]] = (),
     model: Model | None = None,
     max_tokens: int = DEFAULT_MAX_TOKENS,
+    describes_output: bool = True,
 ) -> Callable[[Callable[P, Any]], Skill[P, T]]: ...
 @overload
 def skill(
@@ -276,6 +283,7 @@ def skill(
     examples: Iterable[tuple[Any, Any]] = (),
     model: Model | None = None,
     max_tokens: int = DEFAULT_MAX_TOKENS,
+    describes_output: bool = True,
 ) -> Callable[[Callable[P, R]], Skill[P, R]]: ...
 def skill(
     function: Callable[..., Any] | None = None,
@@ -286,6 +294,7 @@ def skill(
     examples: Iterable[tuple[Any, Any]] = (),
     model: Model | None = None,
     max_tokens: int = DEFAULT_MAX_TOKENS,
+    describes_output: bool = True,
 ) -> Any:
     """Declare a skill.
 
@@ -296,6 +305,9 @@ def skill(
         examples: Pairs of inputs and output that are shown to the model.
         model: A model for this skill alone; otherwise the orchestrator's SLM.
         max_tokens: Upper bound of an answer's length, in tokens.
+        describes_output: Whether the prompt says what answers look like: labels, or fields and
+            their types. A model that was tuned for the skill knows, and reads a shorter prompt;
+            what it may answer is constrained either way.
 
     Returns:
         The skill, or a decorator that makes it.
@@ -330,6 +342,7 @@ def skill(
             examples=examples,
             model=model,
             max_tokens=max_tokens,
+            describes_output=describes_output,
         )
 
     return declare if function is None else declare(function)

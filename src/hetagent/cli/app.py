@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from hetagent.cli import curate
+from hetagent.cli import curate, tune
 from hetagent.cli.calibrate import EPILOG, calibrate
 from hetagent.cli.models import app as models_app
 from hetagent.cli.options import (
+    AdapterOption,
     EscalateOption,
     JsonOption,
     LlmOption,
@@ -60,6 +61,7 @@ def run(
         Path | None, typer.Option("--file", help="JSON lines, one input a line; - for stdin.")
     ] = None,
     slm: SlmOption = None,
+    adapter: AdapterOption = None,
     llm: LlmOption = None,
     threshold: Annotated[
         float | None, typer.Option(help="Confidence below which to escalate; default: 0.9.")
@@ -89,6 +91,7 @@ def run(
         text=text,
         file=file,
         slm=slm,
+        adapters=adapter,
         llm=llm,
         threshold=threshold,
         certificate=certificate,
@@ -103,6 +106,7 @@ def run(
 
 
 app.command(epilog=EPILOG)(calibrate)
+app.command(epilog=tune.EPILOG)(tune.tune)
 app.command("curate", epilog=curate.EPILOG)(curate.curate_records)
 app.command()(redact)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hetagent.cli.options import JsonOption, LlmOption, SlmOption, ValueOption
+from hetagent.cli.options import AdapterOption, JsonOption, LlmOption, SlmOption, ValueOption
 from hetagent.errors import InputError, SkillError
 from hetagent.models.catalog import DEFAULT_SLM
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hetagent.calibrate.certificate import Certificate
     from hetagent.skill import Skill
 
-__all__ = ["EPILOG", "calibrate"]
+__all__ = ["EPILOG", "calibrate", "labelled"]
 
 EPILOG = (
     'A line of the file is {"input": ..., "label": ...} or [input, label]. The input is a row as '
@@ -42,6 +42,7 @@ def calibrate(
         float, typer.Option("--confidence", help="How surely it is to be kept.")
     ] = 0.95,
     slm: SlmOption = None,
+    adapter: AdapterOption = None,
     llm: LlmOption = None,
     ask_llm: Annotated[
         bool,
@@ -84,9 +85,10 @@ def calibrate(
     judge = find_function(correct) if correct else None
     _check_asked(llm, ask_llm=ask_llm, value=value_of_correct_usd)
     _check_folder(out)
-    examples = _examples(found, file)
+    examples = labelled(found, file)
     agent = Orchestrator(
-        found.model or model_named(slm or DEFAULT_SLM), llm=model_named(llm) if llm else None
+        found.model or model_named(slm or DEFAULT_SLM, adapters=adapter),
+        llm=model_named(llm) if llm else None,
     )
     certificate = agent.calibrate(
         found,
@@ -111,7 +113,7 @@ def calibrate(
     raise typer.Exit(0 if certified else 1)
 
 
-def _examples(skill: Skill[Any, Any], file: Path) -> list[tuple[Any, Any]]:
+def labelled(skill: Skill[Any, Any], file: Path) -> list[tuple[Any, Any]]:
     """Pairs of input and label, each tried on the skill before any model runs.
 
     Raises:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from hetagent.cli.optimize import EPILOG, optimize_model
+from hetagent.cli.tune import merge_adapter
 from hetagent.errors import ModelFileError, UnknownModelError
 from hetagent.models.catalog import CatalogModel, Quantisation, find, load_catalog
 from hetagent.models.fetch import Source, cached_path, pull, remove, resolve
@@ -20,10 +21,11 @@ __all__ = ["app"]
 
 app = typer.Typer(
     name="models",
-    help="List, show, fetch, optimise and remove models.",
+    help="List, show, fetch, optimise, merge and remove models.",
     no_args_is_help=True,
 )
 app.command("optimize", epilog=EPILOG)(optimize_model)
+app.command("merge")(merge_adapter)
 
 _SOURCES: Mapping[str | None, Source | None] = {None: None, "pypi": "pypi", "hub": "hub"}
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from hetagent.errors import ModelError
 from hetagent.models.base import Model
 
 __all__ = [
     "INTERRUPTED",
+    "AdapterOption",
     "EscalateOption",
     "JsonOption",
     "LlmOption",
@@ -27,6 +31,10 @@ INTERRUPTED = 130
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SlmOption = Annotated[
     str | None, typer.Option("--slm", help="The small model: catalogue name or .gguf path.")
+]
+AdapterOption = Annotated[
+    list[Path] | None,
+    typer.Option("--adapter", help="LoRA weights over the small model, as hetagent tune writes."),
 ]
 LlmOption = Annotated[
     str | None,
@@ -63,16 +71,19 @@ ValueOption = Annotated[
 ]
 
 
-def model_named(reference: str, *, context: int | None = None) -> Model:
+def model_named(
+    reference: str, *, context: int | None = None, adapters: Sequence[Path] | None = None
+) -> Model:
     """The model that an option names: a local one where it can be, else one of LiteLLM's.
 
     Args:
         reference: What the option says.
         context: Tokens of prompt and answer together that a local model holds; its default unless
             told.
+        adapters: LoRA weights over a local model.
 
     Raises:
-        ModelError: There is no such model.
+        ModelError: There is no such model, or it is none that takes adapters.
     """
     from hetagent.models.litellm import LiteLLM
     from hetagent.models.llamacpp import DEFAULT_CONTEXT, LlamaCpp
@@ -85,5 +96,15 @@ def model_named(reference: str, *, context: int | None = None) -> Model:
     )
     # A command is a new process each time, which need not evaluate the same prompts anew.
     if local:
-        return LlamaCpp(reference, context=context or DEFAULT_CONTEXT, store_prefixes=True)
+        return LlamaCpp(
+            reference,
+            context=context or DEFAULT_CONTEXT,
+            store_prefixes=True,
+            adapters=adapters or (),
+        )
+    if adapters:
+        raise ModelError(
+            f"{reference} is no local model, and takes no adapter.",
+            hint="Name a catalogue name or a .gguf path.",
+        )
     return LiteLLM(reference)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
@@ -31,6 +31,7 @@ def run_skill(
     text: str | None,
     file: Path | None,
     slm: str | None,
+    adapters: Sequence[Path] | None,
     llm: str | None,
     threshold: float | None,
     certificate: Path | None,
@@ -58,7 +59,7 @@ def run_skill(
     rows = [_one_input(found, text)] if text is not None else [row for _, row in json_lines(file)]
     policy = _policy(found, threshold, certificate, escalate, value=value_of_correct_usd)
     agent = Orchestrator(
-        found.model or model_named(slm or DEFAULT_SLM),
+        found.model or model_named(slm or DEFAULT_SLM, adapters=adapters),
         llm=model_named(llm) if llm else None,
         policy=policy,
         escalate=escalate,

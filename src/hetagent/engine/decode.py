@@ -80,6 +80,9 @@ class Decoder:
         name: Its name, for completions and messages.
         capacity: Tokens of prompt and answer together.
         all_labels: Whether a choice has the exact probability of every label, or of the best.
+
+    Attributes:
+        end_of_turn: The token that ends an answer.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class Decoder:
         capacity: int,
         all_labels: bool = True,
     ) -> None:
+        self.end_of_turn = chat.end_of_turn
         self._all_labels = all_labels
         self._chat = chat
         self._name = name

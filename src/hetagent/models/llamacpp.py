@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hetagent.engine.context import FlashAttention, KvType
     from hetagent.engine.decode import Decoder
     from hetagent.engine.engine import Engine, EngineOptions
+    from hetagent.engine.lessons import Lesson
     from hetagent.engine.prefixes import Adapters
     from hetagent.engine.scheduler import Stats
 
@@ -164,6 +165,27 @@ class LlamaCpp(LocalModel):
         """Tokens of a request's prompt; the weights are loaded."""
         assert self._decoder is not None
         return self._decoder.prompt_tokens(request)
+
+    def lesson(self, request: Request, text: str) -> Lesson:
+        """A request's prompt and a wanted answer, in the tokens that the engine takes for them.
+
+        The weights are loaded.
+
+        Raises:
+            InputTooLongError: The prompt leaves no room for an answer.
+            ConstraintError: The output type cannot be compiled for this vocabulary.
+            OutputError: The answer is none that this request can have.
+        """
+        from hetagent.engine.lessons import lesson
+
+        assert self._decoder is not None
+        assert self._engine is not None
+        return lesson(
+            self._decoder.begin(request),
+            text,
+            vocabulary=self._engine.vocabulary,
+            end=self._decoder.end_of_turn,
+        )
 
     def _open(self) -> list[Callable[[], None]]:
         from hetagent.engine.chat import ChatTokenizer

@@ -1,0 +1,1 @@
+"""Training a model for one skill; the only part of `learn` that imports PyTorch."""
