@@ -4,6 +4,7 @@ import json
 import random
 
 import pytest
+import torch
 
 from hetagent.cli import main
 
@@ -20,6 +21,14 @@ def bound(words: str) -> Literal["fruit", "tool"]:
     """Name what the words are of."""
 '''
 WORDS = {"fruit": ["apple", "pear", "plum", "fig"], "tool": ["saw", "drill", "plane", "file"]}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from hetagent.learn.tune.weights import Shape
 
@@ -19,6 +20,15 @@ SHAPE = Shape(
     base=10_000.0,
 )
 VOCABULARY, FEED = 61, 48
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Two processes whose threads wait for one another on two cores take many times as long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 class Made(dict):

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from torch.nn.functional import linear, scaled_dot_product_attention, silu
+from torch.nn.functional import cross_entropy, linear, scaled_dot_product_attention, silu
 
 from hetagent.learn.tune import attention
 from hetagent.learn.tune.attention import Layout, attended
-from hetagent.learn.tune.kernels import adapted_linear, gated, normed
+from hetagent.learn.tune.kernels import adapted_linear, added_normed, gated, losses
 
 
 @pytest.fixture(autouse=True)
@@ -53,17 +53,33 @@ def test_a_layer_without_terms_is_a_plain_one():
     )
 
 
-def test_a_norm():
-    x, weight = doubles(4, 3, 8), doubles(8, grad=False)
+@pytest.mark.parametrize("adds", [True, False])
+def test_a_sum_and_its_norm(adds):
+    x, more, weight = doubles(4, 3, 8), doubles(4, 3, 8), doubles(8, grad=False)
+
+    def both(total, unit):
+        return torch.cat([total.sin(), unit.cos()])
 
     def plain():
-        return x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt() * weight
+        total = x + more if adds else x
+        return both(total, total / (total.square().mean(-1, keepdim=True) + 1e-5).sqrt() * weight)
 
-    # The norm's sum is taken in float32, which is what activations are at most in training.
-    out, expected = normed(x, weight, epsilon=1e-5), plain()
-    torch.testing.assert_close(out, expected, rtol=1e-6, atol=1e-6)
-    grads = [torch.autograd.grad(one.sin().sum(), x)[0] for one in (out, expected)]
-    torch.testing.assert_close(*grads, rtol=1e-5, atol=1e-6)
+    inputs = (x, more) if adds else (x,)
+    same(
+        lambda: both(*added_normed(x, more if adds else None, weight, epsilon=1e-5)), plain, inputs
+    )
+
+
+def test_losses():
+    logits, targets = doubles(5, 11), torch.tensor([0, 3, 10, 3, 7])
+    same(
+        lambda: losses(logits, targets),
+        lambda: cross_entropy(logits, targets, reduction="none"),
+        (logits,),
+    )
+    rounded = logits.detach().bfloat16()
+    expected = cross_entropy(rounded.float(), targets, reduction="none")
+    torch.testing.assert_close(losses(rounded, targets), expected)
 
 
 def test_a_gate():

@@ -118,7 +118,7 @@ def test_a_checkpoint_of_something_else_is_refused(weights_of, texts, tmp_path):
 
 
 def test_it_ends_in_time(weights_of, texts):
-    settings = TuneSettings(epochs=1000, batch=8, minutes=0.02, patience=100)
+    settings = TuneSettings(epochs=1000, batch=8, minutes=0.02, patience=100, compiled=False)
     history = run(Network(weights_of), texts, settings=settings)
     assert 8 <= history.done == history.steps < 10_000
     assert history.seconds < 10

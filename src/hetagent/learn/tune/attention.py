@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from hetagent.learn.tune.kernels import turned
+
 __all__ = ["Layout", "attended"]
 
 # Weights of this many tokens' texts are kept for the backward pass; of longer texts they are made
@@ -136,25 +138,14 @@ def _split(rows: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
 
 def _turned(parts: _Parts, cosine: Tensor, sine: Tensor) -> _Parts:
     """Contiguous, queries and keys turned."""
-    q, k = (one.new_empty(one.shape) for one in (parts.q, parts.k))
-    _turn(parts.q, q, cosine, sine)
-    _turn(parts.k, k, cosine, sine)
+    q, k = (turned(one, cosine, sine) for one in (parts.q, parts.k))
     return _Parts(q, k, parts.v.contiguous())
 
 
 def _turn_back(parts: _Parts, to: _Parts, cosine: Tensor, sine: Tensor) -> None:
-    _turn(parts.q, to.q, cosine, -sine)
-    _turn(parts.k, to.k, cosine, -sine)
+    to.q.copy_(turned(parts.q, cosine, -sine))
+    to.k.copy_(turned(parts.k, cosine, -sine))
     to.v.copy_(parts.v)
-
-
-def _turn(x: Tensor, to: Tensor, cosine: Tensor, sine: Tensor) -> None:
-    left, right = x.chunk(2, dim=-1)
-    to_left, to_right = to.chunk(2, dim=-1)
-    torch.mul(left, cosine, out=to_left)
-    to_left.addcmul_(right, sine, value=-1)
-    torch.mul(right, cosine, out=to_right)
-    to_right.addcmul_(left, sine)
 
 
 def _weights(parts: _Parts, keys0: Tensor) -> Tensor:

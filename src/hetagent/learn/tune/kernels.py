@@ -2,8 +2,8 @@
 
 PyTorch differentiates a network operation by operation. On a CPU most of that time goes to moving
 activations through memory, so what belongs together is one operation here: a linear layer with its
-low-rank terms is one product forward and one backward, and a norm or an activation keeps only what
-its backward pass needs.
+low-rank terms is one product forward and one backward, and norms, gates and losses keep only what
+their backward passes need. The passes over memory are fused where PyTorch can compile them.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-__all__ = ["adapted_linear", "gated", "normed"]
+from hetagent.learn.tune.fusing import fused
+
+__all__ = ["adapted_linear", "added_normed", "gated", "losses", "turned"]
 
 
 class _AdaptedLinear(Function):  # type: ignore[misc]
-    """``y = x (W + s B A)ᵀ`` for blocks of W's rows, each with a pair (A, B) or none.
+    """``y = x (W + s B A)ᵀ`` for blocks of W's rows, each with a pair (A, B).
 
     The sum is made once for all tokens of a batch: at thousands of tokens it costs less than one
     percent of the product, while low-rank terms of their own would read and write every
@@ -85,55 +87,149 @@ def adapted_linear(
     return found
 
 
-class _Normed(Function):  # type: ignore[misc]
+class _AddedNormed(Function):  # type: ignore[misc]
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        size = x.shape[-1]
-        exact = torch.promote_types(x.dtype, torch.float32)
-        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=exact)
-        inverse = (norm.square_().div_(size).add_(epsilon)).rsqrt_().to(x.dtype)
-        unit = x * inverse
-        ctx.save_for_backward(unit, inverse, weight)
-        return unit * weight
+    def forward(
+        ctx: Any, x: Tensor, more: Tensor | None, weight: Tensor, epsilon: float
+    ) -> tuple[Tensor, Tensor]:
+        if more is None:
+            total = x.view_as(x)
+            unit, inverse = _norm(x, weight, epsilon)
+        else:
+            total, unit, inverse = _add_norm(x, more, weight, epsilon)
+        ctx.save_for_backward(total, inverse, weight)
+        ctx.adds = more is not None
+        return total, unit
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        unit, inverse, weight = ctx.saved_tensors
-        scaled = grad * weight
-        mean = torch.linalg.vecdot(scaled, unit).unsqueeze(-1).div_(unit.shape[-1])
-        return scaled.addcmul_(unit, mean, value=-1).mul_(inverse), None, None
+    def backward(ctx: Any, grad_total: Tensor, grad: Tensor) -> Any:
+        found = _norm_back(grad_total, grad, *ctx.saved_tensors)
+        return found, found if ctx.adds else None, None, None
 
 
-def normed(x: Tensor, weight: Tensor, *, epsilon: float) -> Tensor:
-    """Root-mean-square norm over the last dimension; Zhang and Sennrich 2019, arXiv 1910.07467."""
-    found: Tensor = _Normed.apply(x, weight, epsilon)
-    return found
+def added_normed(
+    x: Tensor, more: Tensor | None, weight: Tensor, *, epsilon: float
+) -> tuple[Tensor, Tensor]:
+    """A sum, and its root-mean-square norm; Zhang and Sennrich 2019, arXiv 1910.07467.
+
+    Args:
+        x: ``(…, size)``.
+        more: What is added to it, or ``None``.
+        weight: Of the norm, ``(size)``, frozen.
+        epsilon: Added to the mean square.
+
+    Returns:
+        The sum and the norm of it, both ``(…, size)``.
+    """
+    total, unit = _AddedNormed.apply(x, more, weight, epsilon)
+    return total, unit
+
+
+@fused
+def _norm(x: Tensor, weight: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    exact = x.to(torch.promote_types(x.dtype, torch.float32))
+    inverse = torch.rsqrt(exact.square().mean(-1, keepdim=True) + epsilon)
+    return (exact * inverse * weight).to(x.dtype), inverse
+
+
+@fused
+def _add_norm(
+    x: Tensor, more: Tensor, weight: Tensor, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    total = x + more
+    exact = total.to(torch.promote_types(x.dtype, torch.float32))
+    inverse = torch.rsqrt(exact.square().mean(-1, keepdim=True) + epsilon)
+    return total, (exact * inverse * weight).to(x.dtype), inverse
+
+
+@fused
+def _norm_back(
+    grad_total: Tensor, grad: Tensor, total: Tensor, inverse: Tensor, weight: Tensor
+) -> Tensor:
+    unit = total.to(inverse.dtype) * inverse
+    scaled = grad.to(inverse.dtype) * weight
+    back = (scaled - unit * (scaled * unit).mean(-1, keepdim=True)) * inverse
+    return (grad_total + back).to(total.dtype)
 
 
 class _Gated(Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, both: Tensor) -> Tensor:
-        gate, up = both.chunk(2, dim=-1)
-        share = torch.sigmoid(gate)
-        ctx.save_for_backward(both, share)
-        return (share * gate).mul_(up)
+        ctx.save_for_backward(both)
+        found: Tensor = _gate(both)
+        return found
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        both, share = ctx.saved_tensors
-        gate, up = both.chunk(2, dim=-1)
-        found = torch.empty_like(both)
-        grad_gate, grad_up = found.chunk(2, dim=-1)
-        open_ = share * gate
-        torch.mul(grad, open_, out=grad_up)
-        # silu' = s + silu (1 - s)
-        slope = torch.addcmul(open_ + share, open_, share, value=-1)
-        torch.mul(grad, up, out=grad_gate)
-        grad_gate.mul_(slope)
-        return found
+        (both,) = ctx.saved_tensors
+        return _gate_back(grad, both)
 
 
 def gated(both: Tensor) -> Tensor:
     """``silu(gate) * up`` of ``(tokens, 2 width)``, the gate first; Shazeer 2020, 2002.05202."""
     found: Tensor = _Gated.apply(both)
     return found
+
+
+@fused
+def _gate(both: Tensor) -> Tensor:
+    gate, up = both.chunk(2, dim=-1)
+    return torch.nn.functional.silu(gate) * up
+
+
+@fused
+def _gate_back(grad: Tensor, both: Tensor) -> Tensor:
+    exact = torch.promote_types(both.dtype, torch.float32)
+    gate, up = (one.to(exact) for one in both.chunk(2, dim=-1))
+    share = torch.sigmoid(gate)
+    open_ = gate * share
+    # silu' = s + silu (1 - s)
+    slope = share + open_ * (1 - share)
+    return torch.cat([(grad * up * slope).to(both.dtype), (grad * open_).to(both.dtype)], dim=-1)
+
+
+@fused
+def turned(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Pairs of a last dimension, the first half with the second, turned by angles; contiguous."""
+    left, right = x.chunk(2, dim=-1)
+    return torch.cat([left * cosine - right * sine, right * cosine + left * sine], dim=-1)
+
+
+class _Losses(Function):  # type: ignore[misc]
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
+        found, total = _cross_entropy(logits, targets)
+        ctx.save_for_backward(logits, targets, total)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        return _cross_entropy_back(grad, *ctx.saved_tensors), None
+
+
+def losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of each row, in nats, exact also where logits are rounded.
+
+    Args:
+        logits: ``(rows, vocabulary)``.
+        targets: ``(rows)``.
+
+    Returns:
+        ``(rows)``, in float32 or better.
+    """
+    found: Tensor = _Losses.apply(logits, targets)
+    return found
+
+
+@fused
+def _cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    total = torch.logsumexp(exact, dim=-1, keepdim=True)
+    return (total - exact.gather(1, targets[:, None])).squeeze(1), total
+
+
+@fused
+def _cross_entropy_back(grad: Tensor, logits: Tensor, targets: Tensor, total: Tensor) -> Tensor:
+    shares = torch.exp(logits.to(total.dtype) - total)
+    right = torch.arange(logits.shape[1], device=logits.device) == targets[:, None]
+    return ((shares - right.to(total.dtype)) * grad[:, None]).to(logits.dtype)

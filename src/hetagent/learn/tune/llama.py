@@ -18,7 +18,7 @@ from torch.nn.functional import embedding, linear
 
 from hetagent.learn.tune.attention import Layout, attended
 from hetagent.learn.tune.batches import Batch
-from hetagent.learn.tune.kernels import adapted_linear, gated, normed
+from hetagent.learn.tune.kernels import adapted_linear, added_normed, gated
 from hetagent.learn.tune.weights import Weights, frequencies
 
 __all__ = ["LINEAR", "LlamaNetwork"]
@@ -131,18 +131,17 @@ class LlamaNetwork:
         turns = angles.cos().to(self.dtype), angles.sin().to(self.dtype)
         layout = Layout(fixed, rows, self.shape.heads, self.shape.key_heads)
         wanted = batch.places.to(self.device) + fixed
-        x = embedding(tokens, self._embedding)
+        x, more = embedding(tokens, self._embedding), None
         for number, block in enumerate(self._blocks):
-            last = number == len(self._blocks) - 1
-            seen = self._attended(number, x, turns, layout)
-            if last:  # of the last layer only these are ever looked at
+            x, inputs = self._normed(x, more, block.attention_norm)
+            seen = self._attended(number, inputs, turns, layout)
+            if number == len(self._blocks) - 1:  # of the last layer only these are looked at
                 x, seen = x[wanted], seen[wanted]
-            x = x + self._linear(number, block.output, seen, "attn_output")
-            both = self._linear(
-                number, block.gate_up, self._norms(x, block.feed_norm), "ffn_gate", "ffn_up"
-            )
-            x = x + self._linear(number, block.down, gated(both), "ffn_down")
-        return self._norms(x, self._norm)
+            more = self._linear(number, block.output, seen, "attn_output")
+            x, inputs = self._normed(x, more, block.feed_norm)
+            both = self._linear(number, block.gate_up, inputs, "ffn_gate", "ffn_up")
+            more = self._linear(number, block.down, gated(both), "ffn_down")
+        return self._normed(x, more, self._norm)[1]
 
     def predictions(self, batch: Batch) -> Tensor:
         """Logits of the batch's targets, ``(predictions, vocabulary)``."""
@@ -150,18 +149,18 @@ class LlamaNetwork:
         return linear(self.hidden(batch), head)
 
     def _attended(
-        self, number: int, x: Tensor, turns: tuple[Tensor, Tensor], layout: Layout
+        self, number: int, inputs: Tensor, turns: tuple[Tensor, Tensor], layout: Layout
     ) -> Tensor:
         """What each token takes from those before it, ``(tokens, heads * head)``."""
         block = self._blocks[number]
-        inputs = self._norms(x, block.attention_norm)
         qkv = self._linear(
             number, block.qkv, inputs, "attn_q", "attn_k", "attn_v", bias=block.qkv_bias
         ).unflatten(1, (-1, self.shape.head))
         if block.query_norm is not None and block.key_norm is not None:
             queries, keys, values = qkv.split([layout.heads, layout.groups, layout.groups], dim=1)
-            queries = self._norms(queries, block.query_norm)
-            qkv = torch.cat([queries, self._norms(keys, block.key_norm), values], dim=1)
+            _, queries = self._normed(queries, None, block.query_norm)
+            _, keys = self._normed(keys, None, block.key_norm)
+            qkv = torch.cat([queries, keys, values], dim=1)
         return attended(qkv, *turns, layout)
 
     def _linear(
@@ -171,8 +170,8 @@ class LlamaNetwork:
         factors = tuple(one for pair in found if pair is not None for one in pair)
         return adapted_linear(x, weight, bias, scale=self._scale, factors=factors)
 
-    def _norms(self, x: Tensor, weight: Tensor) -> Tensor:
-        return normed(x, weight, epsilon=self.shape.epsilon)
+    def _normed(self, x: Tensor, more: Tensor | None, weight: Tensor) -> tuple[Tensor, Tensor]:
+        return added_normed(x, more, weight, epsilon=self.shape.epsilon)
 
     def _sizes(self) -> Iterator[tuple[str, tuple[int, int]]]:
         shape = self.shape

@@ -7,6 +7,7 @@ from its last checkpoint to the same result.
 from __future__ import annotations
 
 import os
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,11 +20,14 @@ from torch import Tensor
 
 from hetagent.errors import InputError, ModelFileError
 from hetagent.learn.tune.batches import Batch, Text, batched, collated
+from hetagent.learn.tune.fusing import compiler, fusing
+from hetagent.learn.tune.kernels import losses
 from hetagent.learn.tune.settings import TuneSettings
 
 __all__ = ["Evaluation", "History", "Network", "Progress", "evaluated", "train"]
 
 _CHECKPOINT_SECONDS = 60.0
+_COMPILED_FROM = 300_000  # tokens; on two cores five minutes without
 _TIMED = 8  # steps after which the time that is left is planned
 _WEIGHT_DECAY = 0.0
 _CLIP = 1.0
@@ -145,6 +149,21 @@ def train(
         )
     run = _Run(network, list(parameters), settings=settings, rate=rate, fixed=fixed)
     run.plan(learn)
+    with fusing(run.compiles):
+        _work(run, check, checkpoint=checkpoint, identity=identity, on_progress=on_progress)
+    run.keep_best()
+    return run.history
+
+
+def _work(
+    run: _Run,
+    check: Sequence[Text],
+    *,
+    checkpoint: Path | None,
+    identity: str,
+    on_progress: Callable[[Progress], None],
+) -> None:
+    """Do all steps that are left."""
     if checkpoint is not None and checkpoint.exists():
         run.load(checkpoint, identity=identity)
     saved = time.monotonic()
@@ -164,8 +183,6 @@ def train(
         if checkpoint is not None:
             run.save(checkpoint, identity=identity)
         raise
-    run.keep_best()
-    return run.history
 
 
 class _Run:
@@ -191,6 +208,7 @@ class _Run:
         self._best: list[Tensor] = []
         self._batches: list[list[Text]] = []
         self._planned = False
+        self._durations: list[float] = []
         self.history = History()
 
     def plan(self, learn: Sequence[Text]) -> None:
@@ -208,6 +226,14 @@ class _Run:
             self._batches += cut if epoch < whole else cut[: max(1, round(part * len(cut)))]
         self.history.steps = len(self._batches)
 
+    @property
+    def compiles(self) -> bool:
+        """Whether operations are to be compiled."""
+        if self._settings.compiled is not None:
+            return self._settings.compiled
+        tokens = sum(sum(map(len, one)) - (len(one) - 1) * self._fixed for one in self._batches)
+        return tokens >= _COMPILED_FROM and compiler() is not None
+
     def step(self) -> None:
         """Learn from one batch."""
         history = self.history
@@ -224,7 +250,8 @@ class _Run:
         history.losses.append(loss.item())
         history.done += 1
         history.examples += len(texts)
-        history.seconds += time.monotonic() - began
+        self._durations.append(time.monotonic() - began)
+        history.seconds += self._durations[-1]
         if history.done == _TIMED and self._settings.minutes is not None and not self._planned:
             self._fit_into(self._settings.minutes * 60)
 
@@ -312,8 +339,10 @@ class _Run:
     def _fit_into(self, seconds: float) -> None:
         """Do as many steps as there is time for, known after the first few."""
         self._planned = True
-        each = self.history.seconds / self.history.done
-        self.history.steps = max(_TIMED, min(self.history.steps, int(seconds / each)))
+        # The first steps are no measure: things are compiled and memory is taken.
+        each = statistics.median(self._durations[-_TIMED // 2 :])
+        left = max(0.0, seconds - self.history.seconds)
+        self.history.steps = min(self.history.steps, _TIMED + int(left / each))
 
 
 def evaluated(
@@ -324,10 +353,9 @@ def evaluated(
     with torch.no_grad():
         for some in batched(texts, size=size, tokens=tokens, seed=0):
             batch = collated(some, fixed=fixed)
-            logits = network.predictions(batch).float()
+            logits = network.predictions(batch)
             targets = batch.targets.to(logits.device)
-            each = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
-            loss += float(each.sum())
+            loss += float(losses(logits, targets).sum())
             wrong = (logits.argmax(-1) != targets).to("cpu")
             exact += len(some) - len(batch.texts[wrong].unique())
     return loss / len(texts), exact / len(texts)
@@ -335,7 +363,7 @@ def evaluated(
 
 def _loss(network: Network, batch: Batch) -> Tensor:
     """Weighted mean cross-entropy of the answers' free tokens, in nats."""
-    logits = network.predictions(batch).float()
+    logits = network.predictions(batch)
     targets, weights = batch.targets.to(logits.device), batch.weights.to(logits.device)
-    each = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+    each = losses(logits, targets)
     return (each * weights).sum() / weights.sum()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import platform
-import resource
+import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -36,6 +36,7 @@ _COMPARED = 16
 _ADAPTER, _RECORD, _CHECKPOINT = "adapter.gguf", "tuned.json", "checkpoint.pt"
 
 Tell = Callable[[str, Progress | None], None]
+_Pair = tuple[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,8 @@ class Tuned:
         return LlamaCpp(self.base, adapters=[self.adapter], **options)
 
     @classmethod
-    def _of(cls, folder: Path, data: dict[str, Any], base: Path) -> Self:
+    def of(cls, folder: Path, data: Mapping[str, Any], *, base: Path) -> Self:
+        """What a folder's ``tuned.json`` tells."""
         compared = {name: one for name, one in data["agreement"].items() if name != "holds"}
         return cls(
             folder,
@@ -117,20 +119,33 @@ def tune(
     settings = settings or TuneSettings()
     folder = Path(to)
     folder.mkdir(parents=True, exist_ok=True)
-    given = [parsed(skill, one) for one in (examples, check or ())]
-    learn, held = (list(zip(*one, strict=True)) for one in given)
+    learn = _pairs(skill, examples)
     if check is None:
         learn, held = _held_out(skill, learn, seed=settings.seed)
-    wanted = {
-        "base": content_hash(model.path),
-        "settings": settings.to_dict(),
-        "skill": digest([[one.role, one.content] for one in skill.messages]),
-        "output": skill.output.fingerprint,
-        "examples": digest([[repr(row), label] for row, label in learn]),
-        "check": digest([[repr(row), label] for row, label in held]),
-    }
-    if (done := _done(folder, wanted)) is not None:
-        return Tuned._of(folder, done, model.path)
+    else:
+        held = _pairs(skill, check)
+    of = _identity(skill, model, settings, learn=learn, held=held)
+    done = _done(folder, of)
+    if done is None:
+        done = _tuned(skill, learn, held, model=model, settings=settings, folder=folder, of=of,
+                      tell=tell)  # fmt: skip
+        write_whole(folder / _RECORD, json.dumps(done, indent=1) + "\n")
+        (folder / _CHECKPOINT).unlink(missing_ok=True)
+    return Tuned.of(folder, done, base=model.path)
+
+
+def _tuned(
+    skill: Skill[Any, Any],
+    learn: Sequence[_Pair],
+    held: Sequence[_Pair],
+    *,
+    model: LlamaCpp,
+    settings: TuneSettings,
+    folder: Path,
+    of: dict[str, Any],
+    tell: Tell,
+) -> dict[str, Any]:
+    """Train, write the adapter, and compare it with what was trained; the record of it."""
     began = time.monotonic()
     tell("reading", None)
     texts, fixed = lessons(skill, learn, model=model)
@@ -151,48 +166,40 @@ def tune(
         rate=settings.rate_for(network.shape.width),
         settings=settings,
         checkpoint=folder / _CHECKPOINT,
-        identity=digest(wanted),
+        identity=digest(of),
         on_progress=lambda progress: tell("training", progress),
     )
     tell("writing", None)
-    write_gguf(
-        factors, folder / _ADAPTER, shape=network.shape, scale=settings.scale, name=skill.name
-    )
+    adapter = folder / _ADAPTER
+    write_gguf(factors, adapter, shape=network.shape, scale=settings.scale, name=skill.name)
     write_peft(factors, folder, scale=settings.scale, base=base_name(weights))
     tell("comparing", None)
     compared = agreement(
-        network,
-        checks[:_COMPARED],
-        model=model.path,
-        adapter=folder / _ADAPTER,
-        fixed=fixed,
+        network, checks[:_COMPARED], model=model.path, adapter=adapter, fixed=fixed
     )
     facts = {
-        **wanted,
-        "adapter": content_hash(folder / _ADAPTER),
+        **of,
+        "adapter": content_hash(adapter),
         "learned": len(texts),
         "checked": len(checks),
         "free_tokens": sum(sum(one.free) for one in texts) / len(texts),
         "seconds": round(time.monotonic() - began, 1),
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_bytes": _peak_bytes(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "machine": platform.machine(),
     }
-    data = {
+    return {
         "format": 1,
         "settings": settings.to_dict(),
         "history": history.to_dict(),
         "agreement": compared.to_dict(),
         "facts": facts,
     }
-    write_whole(folder / _RECORD, json.dumps(data, indent=1) + "\n")
-    (folder / _CHECKPOINT).unlink(missing_ok=True)
-    return Tuned._of(folder, data, model.path)
 
 
 def lessons(
-    skill: Skill[Any, Any], examples: Sequence[tuple[Any, Any]], *, model: LlamaCpp
+    skill: Skill[Any, Any], examples: Sequence[_Pair], *, model: LlamaCpp
 ) -> tuple[list[Text], int]:
     """Texts to train on, in the tokens that the engine takes, and how many tokens all share."""
     model.load()
@@ -205,13 +212,46 @@ def lessons(
     return found, fixed
 
 
+def _pairs(skill: Skill[Any, Any], examples: Iterable[Any]) -> list[_Pair]:
+    return list(zip(*parsed(skill, examples), strict=True))
+
+
+def _identity(
+    skill: Skill[Any, Any],
+    model: LlamaCpp,
+    settings: TuneSettings,
+    *,
+    learn: Sequence[_Pair],
+    held: Sequence[_Pair],
+) -> dict[str, Any]:
+    """What a run is of: all that its result follows from, but for the machine."""
+    return {
+        "base": content_hash(model.path),
+        "settings": settings.to_dict(),
+        "skill": digest([[one.role, one.content] for one in skill.messages]),
+        "output": skill.output.fingerprint,
+        "examples": digest([[repr(row), label] for row, label in learn]),
+        "check": digest([[repr(row), label] for row, label in held]),
+    }
+
+
+def _peak_bytes() -> int | None:
+    """The most memory that this process had so far; ``None`` where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
 def _held_out(
-    skill: Skill[Any, Any], pairs: Sequence[tuple[Any, Any]], *, seed: int
-) -> tuple[list[tuple[Any, Any]], list[tuple[Any, Any]]]:
+    skill: Skill[Any, Any], pairs: Sequence[_Pair], *, seed: int
+) -> tuple[list[_Pair], list[_Pair]]:
     """Some examples to check with: by their input alone, so that equal ones stay together."""
     wanted = min(_CHECK_SHARE, _MOST_CHECKED / max(1, len(pairs)))
-    learn: list[tuple[Any, Any]] = []
-    held: list[tuple[Any, Any]] = []
+    learn: list[_Pair] = []
+    held: list[_Pair] = []
     for row, label in pairs:
         args, kwargs = skill.bind_row(row)
         text = f"{seed} {skill.request_text(*args, **kwargs)}"
