@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -200,6 +200,7 @@ def test_a_schema_of_values_allows_each_of_them(values):
 
 
 @settings(max_examples=30)
+@example([{"BOOL": None, "": {"1": 0}}, {"Int": True, "bool": False}])
 @given(st.lists(st.dictionaries(st.text(max_size=6), JSON, min_size=1), min_size=1, max_size=4))
 def test_any_answers_make_a_model_that_imports(values):
     output = Output("json", schema=schema_of(values))

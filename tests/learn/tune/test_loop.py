@@ -65,6 +65,16 @@ def test_it_learns(weights_of, texts):
     assert seen[-1].seconds_left == 0
 
 
+def test_a_step_of_long_texts_has_several_parts(weights_of, texts):
+    whole = run(Network(weights_of), texts, settings=TuneSettings(epochs=1, batch=80))
+    assert whole.done == 1
+    parts = run(Network(weights_of), texts, settings=TuneSettings(epochs=1, batch=80, tokens=40))
+    assert (parts.done, parts.examples) == (whole.done, whole.examples) == (1, 80)
+    assert parts.losses == pytest.approx(whole.losses, rel=1e-5)
+    loss, other = parts.evaluations[0].loss, whole.evaluations[0].loss
+    assert loss == pytest.approx(other, rel=1e-4)
+
+
 def test_the_best_weights_are_kept(weights_of, texts):
     # Of these the first evaluation is the best: afterwards the rate destroys what was learned.
     network = Network(weights_of)

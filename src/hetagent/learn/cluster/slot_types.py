@@ -14,7 +14,8 @@ __all__ = ["RESERVED", "Types", "class_name", "literal", "unused"]
 _SIMPLE = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
 # Names that pydantic keeps for itself begin so, or are these.
 _KEPT = re.compile(r"model_|_|(copy|json|dict|schema|construct|validate|parse_\w+|fields)$")
-
+# A field of such a name with a default hides the type from the fields after it, and from itself.
+_TYPES = frozenset({"bool", "float", "int", "list", "str"})
 
 RESERVED = frozenset({
     "Answer", "BaseModel", "Field", "Literal", "NotImplementedError", "annotations", "bool",
@@ -108,7 +109,7 @@ class Types:
 
     def _field(self, key: str, schema: Mapping[str, Any], kind: str, taken: list[str]) -> str:
         name = key if key.isidentifier() and key == slug(key) else slug(key)
-        while _KEPT.match(name) or name in taken:
+        while _KEPT.match(name) or name in taken or name in _TYPES:
             name = f"field_{name.strip('_')}" if _KEPT.match(name) else f"{name}_"
         taken.append(name)
         options = []

@@ -31,6 +31,7 @@ _COMPILED_FROM = 300_000  # tokens; on two cores five minutes without
 _TIMED = 8  # steps after which the time that is left is planned
 _WEIGHT_DECAY = 0.0
 _CLIP = 1.0
+_LEAST = 1e-9
 
 
 class Network(Protocol):
@@ -206,7 +207,7 @@ class _Run:
             parameters, lr=rate, betas=(0.9, 0.99), weight_decay=_WEIGHT_DECAY, fused=True
         )
         self._best: list[Tensor] = []
-        self._batches: list[list[Text]] = []
+        self._steps: list[list[list[Text]]] = []
         self._planned = False
         self._durations: list[float] = []
         self.history = History()
@@ -223,33 +224,38 @@ class _Run:
                     seed=self._settings.seed * 1000 + epoch,
                 )
             )
-            self._batches += cut if epoch < whole else cut[: max(1, round(part * len(cut)))]
-        self.history.steps = len(self._batches)
+            cut = cut if epoch < whole else cut[: max(1, round(part * len(cut)))]
+            self._steps += _grouped(cut, size=self._settings.batch)
+        self.history.steps = len(self._steps)
 
     @property
     def compiles(self) -> bool:
         """Whether operations are to be compiled."""
         if self._settings.compiled is not None:
             return self._settings.compiled
-        tokens = sum(sum(map(len, one)) - (len(one) - 1) * self._fixed for one in self._batches)
+        batches = [one for step in self._steps for one in step]
+        tokens = sum(sum(map(len, one)) - (len(one) - 1) * self._fixed for one in batches)
         return tokens >= _COMPILED_FROM and compiler() is not None
 
     def step(self) -> None:
-        """Learn from one batch."""
+        """Learn from some examples: one batch, or several where they are long."""
         history = self.history
         began = time.monotonic()
-        texts = self._batches[history.done]
-        batch = collated(texts, fixed=self._fixed)
+        texts = self._steps[history.done]
+        total = sum(one.weight * sum(one.free) for some in texts for one in some)
         for group in self._optimiser.param_groups:
             group["lr"] = self._rate * self._share_of_rate()
-        loss = _loss(self._network, batch)
         self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        summed = 0.0
+        for some in texts:
+            loss = _loss(self._network, collated(some, fixed=self._fixed)) / max(total, _LEAST)
+            loss.backward()
+            summed += loss.item()
         torch.nn.utils.clip_grad_norm_(self._parameters, _CLIP)
         self._optimiser.step()
-        history.losses.append(loss.item())
+        history.losses.append(summed)
         history.done += 1
-        history.examples += len(texts)
+        history.examples += sum(map(len, texts))
         self._durations.append(time.monotonic() - began)
         history.seconds += self._durations[-1]
         if history.done == _TIMED and self._settings.minutes is not None and not self._planned:
@@ -333,7 +339,7 @@ class _Run:
     def _share_of_rate(self) -> float:
         """Linear up, linear down to nearly zero."""
         done, steps = self.history.done, self.history.steps
-        warmup = max(1, round(self._settings.warmup * len(self._batches)))
+        warmup = max(1, round(self._settings.warmup * len(self._steps)))
         return min((done + 1) / warmup, (steps - done) / max(1, steps - warmup), 1.0)
 
     def _fit_into(self, seconds: float) -> None:
@@ -362,8 +368,21 @@ def evaluated(
 
 
 def _loss(network: Network, batch: Batch) -> Tensor:
-    """Weighted mean cross-entropy of the answers' free tokens, in nats."""
+    """Weighted sum of the cross-entropy of the answers' free tokens, in nats."""
     logits = network.predictions(batch)
     targets, weights = batch.targets.to(logits.device), batch.weights.to(logits.device)
     each = losses(logits, targets)
-    return (each * weights).sum() / weights.sum()
+    return (each * weights).sum()
+
+
+def _grouped(batches: Sequence[list[Text]], *, size: int) -> list[list[list[Text]]]:
+    """Batches in their order, as many for a step as have so many texts."""
+    found: list[list[list[Text]]] = []
+    have = size
+    for batch in batches:
+        if have >= size:
+            found.append([])
+            have = 0
+        found[-1].append(batch)
+        have += len(batch)
+    return found

@@ -26,7 +26,8 @@ class TuneSettings:
         rate: Peak learning rate; by default as the network's width and the method ask for.
         epochs: How often each example is seen.
         batch: Examples of a step.
-        tokens: Most tokens of a step, padding included; fewer examples where they are longer.
+        tokens: Most tokens that are evaluated at once, padding included; a step of long examples
+            has several parts. Memory grows with it.
         warmup: Share of the steps in which the rate rises; it falls to zero in the others.
         evaluations: How often the validation examples are looked at.
         patience: Evaluations without a lower loss after which it ends.
@@ -45,7 +46,7 @@ class TuneSettings:
     rate: float | None = None
     epochs: float = 3.0
     batch: int = 64
-    tokens: int = 8192
+    tokens: int = 4096
     warmup: float = 0.05
     evaluations: int = 8
     patience: int = 3
