@@ -133,8 +133,8 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def e2e(session: nox.Session) -> None:
     """Real servers through LiteLLM, and the examples that take longest."""
-    extras = "calibrate,gateway,keyring,learn,postgres,records"
-    install(session, "-e", f".[{extras}]", groups=("e2e",))
+    extras = "calibrate,gateway,keyring,learn,postgres,records,tune"
+    install(session, "-e", f".[{extras}]", TORCH, groups=("e2e",))
     ensure_llama_works(session)
     session.run("hetagent", "models", "pull", LLM)
     # Two llama.cpp processes that spin on the same cores starve each other.
