@@ -147,7 +147,7 @@ def test_without_examples_there_is_nothing_to_do(weights_of, texts):
         {"batch": 0},
         {"warmup": 1.0},
         {"rate": -1.0},
-        {"method": "magic"},
+        {"minutes": 0},
     ],
 )
 def test_settings_out_of_range_are_named(wrong):
