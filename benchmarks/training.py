@@ -22,6 +22,7 @@ import torch
 from benchmarks.report import Report, arguments, main
 from benchmarks.tune_clinc import base_model, clinc150, intent_skill
 from hetagent import LlamaCpp
+from hetagent.learn.tune.adapter import PEFT_NAMES
 from hetagent.learn.tune.batches import Batch, Text, batched, collated
 from hetagent.learn.tune.fusing import compiler, fusing
 from hetagent.learn.tune.kernels import losses
@@ -35,16 +36,6 @@ COMPILED = "hetagent, compiled"
 TURN = 4  # steps of one before the other's
 PROFILED = 8
 PRODUCTS = ("aten::mm", "aten::bmm", "aten::addmm", "aten::addmm_")
-
-PEFT = {
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
 
 
 class Plain:
@@ -61,7 +52,7 @@ class Plain:
         config = LoraConfig(
             r=RANK,
             lora_alpha=SCALE * RANK,
-            target_modules=[one.split(".")[1] for one in PEFT.values()],
+            target_modules=[one.split(".")[1] for one in PEFT_NAMES.values()],
         )
         self.network: Any = get_peft_model(network, config)
         self.parameters = [one for one in self.network.parameters() if one.requires_grad]
@@ -87,7 +78,7 @@ class Plain:
         layers = self.network.base_model.model.model.layers
         found = {}
         for number, layer in enumerate(layers):
-            for name, theirs in PEFT.items():
+            for name, theirs in PEFT_NAMES.items():
                 part = layer.get_submodule(theirs)
                 pair = (part.lora_A["default"].weight, part.lora_B["default"].weight)
                 found[f"blk.{number}.{name}.weight"] = pair

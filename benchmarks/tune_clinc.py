@@ -277,6 +277,8 @@ def write_adapter(factors: dict[str, Any], target: Path) -> None:
     """Write the factors as llama.cpp reads them."""
     from gguf import GGUFReader, GGUFWriter
 
+    from hetagent.learn.tune.weights import interleaved
+
     fields = GGUFReader(base_model()).fields
     heads = {
         "attn_q": int(fields["llama.attention.head_count"].contents()),
@@ -296,16 +298,6 @@ def write_adapter(factors: dict[str, Any], target: Path) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-
-
-def interleaved(rows: Any, heads: int) -> Any:
-    """Rows of a query or key matrix in llama.cpp's order.
-
-    Rotary embeddings turn pairs of rows; transformers pairs each row with the one half a head
-    further, llama.cpp with the next one.
-    """
-    outputs, inputs = rows.shape
-    return rows.reshape(heads, 2, outputs // heads // 2, inputs).swapaxes(1, 2).reshape(rows.shape)
 
 
 def check_tokens(

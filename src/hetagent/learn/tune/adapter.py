@@ -14,9 +14,9 @@ from torch import Tensor
 
 from hetagent.learn.tune.weights import Shape, Weights, interleaved
 
-__all__ = ["write_gguf", "write_peft"]
+__all__ = ["PEFT_NAMES", "base_name", "write_gguf", "write_peft"]
 
-_PEFT = {
+PEFT_NAMES = {
     "attn_q": "self_attn.q_proj",
     "attn_k": "self_attn.k_proj",
     "attn_v": "self_attn.v_proj",
@@ -25,6 +25,7 @@ _PEFT = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
+"""Linear layers of a block: llama.cpp's names, and those of transformers and peft."""
 
 
 def write_gguf(
@@ -88,7 +89,7 @@ def write_peft(
     tensors = {}
     for tensor, (down, up) in factors.items():
         _, layer, part, _ = tensor.split(".")
-        name = f"base_model.model.model.layers.{layer}.{_PEFT[part]}"
+        name = f"base_model.model.model.layers.{layer}.{PEFT_NAMES[part]}"
         tensors[f"{name}.lora_A.weight"] = down.detach().to("cpu", torch.float16).contiguous()
         tensors[f"{name}.lora_B.weight"] = up.detach().to("cpu", torch.float16).contiguous()
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
@@ -102,7 +103,7 @@ def write_peft(
         "bias": "none",
         "fan_in_fan_out": False,
         "inference_mode": True,
-        "target_modules": sorted({_PEFT[one.split(".")[2]].split(".")[1] for one in factors}),
+        "target_modules": sorted({PEFT_NAMES[one.split(".")[2]].split(".")[1] for one in factors}),
     }
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=1) + "\n")
 

@@ -21,10 +21,7 @@ from hetagent.learn.tune.batches import Batch
 from hetagent.learn.tune.kernels import adapted_linear, added_normed, gated
 from hetagent.learn.tune.weights import Weights, frequencies
 
-__all__ = ["LINEAR", "LlamaNetwork"]
-
-LINEAR = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
-"""The linear layers of a block, by llama.cpp's names."""
+__all__ = ["LlamaNetwork", "parameters"]
 
 Factors = dict[str, tuple[Tensor, Tensor]]
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hetagent.engine.quantize import check_type, requantise
-from hetagent.errors import MissingExtraError, ModelFileError
+from hetagent.errors import ModelFileError
+from hetagent.learn.tune.weights import exact, open_gguf
 
 __all__ = ["merge"]
 
@@ -47,7 +48,7 @@ def merge(
     target = Path(to)
     if target.exists():
         raise ModelFileError(f"{target} exists already.", hint="Remove it, or name another file.")
-    reader, terms = _open(Path(base)), _open(Path(adapter))
+    reader, terms = open_gguf(Path(base)), open_gguf(Path(adapter))
     pairs, scale = _terms(terms, Path(adapter))
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".merge-") as folder:
         whole = Path(folder) / "merged.gguf"
@@ -56,22 +57,9 @@ def merge(
     return target
 
 
-def _open(path: Path) -> Any:
-    try:
-        from gguf import GGUFReader
-    except ImportError as error:
-        raise MissingExtraError("gguf", extra="tune") from error
-    try:
-        return GGUFReader(path)
-    except (OSError, ValueError, IndexError, KeyError) as error:
-        raise ModelFileError(
-            f"{path} cannot be read: {error}.", hint="Fetch it again, or name another file."
-        ) from error
-
-
 def _terms(reader: Any, path: Path) -> tuple[Pairs, float]:
     """The adapter's pairs by tensor name, and what their products are multiplied by."""
-    tensors = {one.name: _exact(one) for one in reader.tensors}
+    tensors = {one.name: exact(one) for one in reader.tensors}
     names = {name.removesuffix(".lora_a") for name in tensors if name.endswith(".lora_a")}
     alpha = reader.fields.get("adapter.lora.alpha")
     if not names or alpha is None:
@@ -111,16 +99,10 @@ def _write(reader: Any, pairs: Pairs, scale: float, path: Path, *, names: tuple[
     for one in reader.tensors:
         if one.name in pairs:
             down, up = pairs[one.name]
-            writer.add_tensor(one.name, (_exact(one) + scale * (up @ down)).astype(np.float16))
+            writer.add_tensor(one.name, (exact(one) + scale * (up @ down)).astype(np.float16))
         else:
             writer.add_tensor(one.name, one.data, raw_dtype=one.tensor_type)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-
-
-def _exact(tensor: Any) -> NDArray[np.float32]:
-    from gguf.quants import dequantize
-
-    return np.asarray(dequantize(tensor.data, tensor.tensor_type), np.float32)

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from hetagent.errors import MissingExtraError, ModelFileError
 
-__all__ = ["ARCHITECTURES", "Shape", "Weights", "interleaved"]
+__all__ = [
+    "ARCHITECTURES",
+    "Shape",
+    "Weights",
+    "exact",
+    "frequencies",
+    "interleaved",
+    "open_gguf",
+]
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
 """What the fast network knows: llama.cpp's names."""
@@ -67,16 +75,7 @@ class Weights:
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            from gguf import GGUFReader
-        except ImportError as error:
-            raise MissingExtraError("gguf", extra="tune") from error
-        try:
-            self._reader = GGUFReader(path)
-        except (OSError, ValueError, IndexError, KeyError) as error:
-            raise ModelFileError(
-                f"{path} cannot be read: {error}.", hint="Fetch it again, or name another file."
-            ) from error
+        self._reader = open_gguf(path)
         self.path = path
         self._tensors = {tensor.name: tensor for tensor in self._reader.tensors}
         self.shape = self._read_shape()
@@ -86,10 +85,7 @@ class Weights:
 
     def __getitem__(self, name: str) -> Array:
         """A tensor in float32; queries and keys with the halves of each head apart."""
-        from gguf.quants import dequantize
-
-        tensor = self._tensors[name]
-        found = np.asarray(dequantize(tensor.data, tensor.tensor_type), np.float32)
+        found = exact(self._tensors[name])
         if self.shape.interleaves:
             heads = {"attn_q": self.shape.heads, "attn_k": self.shape.key_heads}
             part = name.split(".")[2] if name.startswith("blk.") else ""
@@ -137,6 +133,32 @@ class Weights:
                 f"{self.path.name} does not say how large its network is.",
                 hint="Fetch it again, or name another file.",
             ) from error
+
+
+def open_gguf(path: Path) -> Any:
+    """A reader of a GGUF file.
+
+    Raises:
+        MissingExtraError: The package `gguf` is not installed.
+        ModelFileError: The file cannot be read.
+    """
+    try:
+        from gguf import GGUFReader
+    except ImportError as error:
+        raise MissingExtraError("gguf", extra="tune") from error
+    try:
+        return GGUFReader(path)
+    except (OSError, ValueError, IndexError, KeyError) as error:
+        raise ModelFileError(
+            f"{path} cannot be read: {error}.", hint="Fetch it again, or name another file."
+        ) from error
+
+
+def exact(tensor: Any) -> Array:
+    """A reader's tensor in float32, rows as they are in the file."""
+    from gguf.quants import dequantize
+
+    return np.asarray(dequantize(tensor.data, tensor.tensor_type), np.float32)
 
 
 def _halved(rows: Array, heads: int) -> Array:
