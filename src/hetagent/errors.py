@@ -25,6 +25,7 @@ To catch several kinds, catch what they have in common:
     │   └── StaleCertificate      what a certificate was made for is not what runs now
     ├── NoAnswerError             neither the SLM nor the LLM gave an acceptable answer
     ├── StoreError                call records that could not be kept or read
+    ├── RegistryError             bindings that could not be kept, read or switched
     ├── BudgetError               a model call that the budget has no money or time for
     └── MissingExtraError         an optional dependency is not installed
 """
@@ -57,6 +58,7 @@ __all__ = [
     "OutputError",
     "ProviderError",
     "RateLimitError",
+    "RegistryError",
     "SkillError",
     "StaleCertificate",
     "StoreError",
@@ -284,6 +286,10 @@ class BudgetError(HetagentError):
 
 class StoreError(HetagentError):
     """Call records could not be kept or read."""
+
+
+class RegistryError(HetagentError):
+    """Bindings could not be kept, read or switched."""
 
 
 class MissingExtraError(HetagentError, ImportError):
