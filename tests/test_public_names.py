@@ -29,8 +29,8 @@ HEAVY = (
     "keyring",
 )
 # Lower first; a layer imports itself and those before it.
-LAYERS = ("errors", "schema", "constraint", "models.base", "skill", "confidence", "policy")
-LAYERS += ("orchestrator",)
+LAYERS = ("errors", "schema", "json_types", "constraint", "models.base", "skill", "confidence")
+LAYERS += ("policy", "registry.registry", "opened", "bound", "shadow", "switched", "orchestrator")
 
 
 def test_all_is_sorted_and_each_name_is_there():

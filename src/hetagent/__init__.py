@@ -32,6 +32,7 @@ from hetagent.models.litellm import LiteLLM
 from hetagent.models.llamacpp import LlamaCpp
 from hetagent.models.scripted import Answer, Scripted
 from hetagent.models.transformers import Transformers
+from hetagent.offered import Offered
 from hetagent.orchestrator import Orchestrator
 from hetagent.outcome import (
     Basis,
@@ -96,6 +97,7 @@ __all__ = [
     "Message",
     "Model",
     "NoAnswerError",
+    "Offered",
     "Orchestrator",
     "Outcome",
     "OutputType",

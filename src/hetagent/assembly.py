@@ -107,7 +107,7 @@ class Assembly(Generic[R]):
             data = question.merge(data, attempt.json)
             given |= _field_outcomes(attempt.score, "llm")
         try:
-            value = self.skill.output.parse_json(data)
+            value = self.request.output.parse_json(data)
         except OutputError:
             return None
         asked = [question for question, _ in answers]

@@ -156,5 +156,5 @@ def apart(agent: Orchestrator, *, llms: tuple[Model, ...]) -> Orchestrator:
         llms: Those that are to be asked.
     """
     agent.llms = llms
-    agent._outcome_log = agent._captures = agent._auditing = None
+    agent._outcome_log = agent._captures = agent._auditing = agent._switched = None
     return agent

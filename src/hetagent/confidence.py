@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from hetagent.models.base import Completion, Token
@@ -90,7 +90,9 @@ def score(completion: Completion, output: OutputType[Any]) -> Score:
         known = completion.choices
         return Score(known[completion.text], completion.outside, choices=known, value=value)
     tree = spans(completion.text) if output.form == "json" else []
-    leaves = [span for span in tree if span.path and span.is_leaf]
+    if output.wholes:
+        tree = [_as_whole(span, value) for span in tree if span.path in ("", *output.wholes)]
+    leaves = [span for span in tree if span.path and (span.is_leaf or output.wholes)]
     if completion.tokens is None:
         fields = {s.path: FieldScore(s.value, None, None) for s in leaves}
         return Score(None, None, fields, value=value)
@@ -104,7 +106,7 @@ def score(completion: Completion, output: OutputType[Any]) -> Score:
         ledger.claim(span)
     fields = {span.path: ledger.score(span) for span in leaves}
     for span in tree:
-        if span.path and not span.is_leaf and ledger.decides(span.path):
+        if span.path and span.path not in fields and ledger.decides(span.path):
             fields[span.path] = ledger.score(span)
     whole = joint(tokens)
     return Score(
@@ -179,6 +181,11 @@ def joint(tokens: Sequence[Token]) -> Joint:
     outside = 1.0 - math.prod(1.0 - token.outside for token in tokens)
     least = math.exp(min(0.0, *logprobs)) if logprobs else None
     return Joint(math.exp(min(0.0, math.fsum(logprobs))), outside, least, len(tokens))
+
+
+def _as_whole(span: Span, value: Any) -> Span:
+    """A top field of a record as the type has it, which need not be how it is written."""
+    return replace(span, value=value[span.path]) if span.path else span
 
 
 def _is_number(value: Any) -> bool:

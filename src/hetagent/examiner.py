@@ -66,7 +66,7 @@ class Examiner:
     def compare(self, answer: Answer, label: Any) -> Mapping[str, bool]:
         """An answer compared with what it should have been, as JSON data, like in calibration."""
         rule = self._audit.rule(answer.skill.name)
-        found = judge(answer.json, label, correct=rule)
+        found = judge(answer.json, label, correct=rule, wholes=answer.skill.output.wholes)
         if rule is None and is_partial(answer.skill.output, label):
             found.pop("", None)
         return found

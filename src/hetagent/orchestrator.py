@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from contextvars import Token as ContextToken
+from dataclasses import replace
 from types import EllipsisType
 from typing import Any, Literal, ParamSpec, Self, TypeVar
 
@@ -31,11 +32,13 @@ from hetagent.options import Options, as_captures, as_ladder, as_policy, require
 from hetagent.outcome import Outcome
 from hetagent.policy import Policy
 from hetagent.progress import Progress
+from hetagent.registry import Registry
 from hetagent.rows import fill, listed
 from hetagent.serving import Serving, Tell
 from hetagent.sink import Captures, OutcomeLog, Sink, capturing
 from hetagent.skill import Runner, Skill, current_runner
 from hetagent.steps import current_steps
+from hetagent.switched import Run, Switched
 
 __all__ = ["Orchestrator"]
 
@@ -70,6 +73,9 @@ class Orchestrator(Audited, Calibrated):
             a sink of your own.
         record: Where each call is kept with all that was asked and answered: a
             `hetagent.Recorder`.
+        registry: A registry of bindings, or its folder. Skills that it knows run on what they are
+            switched to, instead of on ``slm`` or a model of their own under ``policy``, and on the
+            LLM alone where that is nothing; switches are followed at once.
 
     Attributes:
         slm: The small model, or ``None``.
@@ -95,6 +101,7 @@ class Orchestrator(Audited, Calibrated):
         audit: Audit | None = None,
         log: Sink | str | os.PathLike[str] | None = None,
         record: Captures | None = None,
+        registry: Registry | str | os.PathLike[str] | None = None,
     ) -> None:
         self.slm: Model | None = as_model(slm, "slm")
         self.llms: tuple[Model, ...] = as_ladder(llm)
@@ -106,6 +113,7 @@ class Orchestrator(Audited, Calibrated):
         self._auditing = auditing_of(audit, llms=self.llms, admission=self._admission)
         self._outcome_log = None if log is None else OutcomeLog(log)
         self._captures = as_captures(record)
+        self._switched = None if registry is None else Switched(registry)
 
     @property
     def llm(self) -> Model | None:
@@ -142,7 +150,7 @@ class Orchestrator(Audited, Calibrated):
         old = self._options
         other = Orchestrator(self.slm, llm=self.llms)
         other._admission, other._captures = self._admission, self._captures
-        other._outcome_log = self._outcome_log
+        other._outcome_log, other._switched = self._outcome_log, self._switched
         other._auditing = (
             self._auditing
             if isinstance(audit, EllipsisType)
@@ -205,7 +213,7 @@ class Orchestrator(Audited, Calibrated):
 
     async def arun(self, skill: Skill[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Outcome[R]:
         """Run a skill once, from asynchronous code; see `run`. Cancelling stops the model."""
-        require_models(skill, self.slm, self.llms)
+        self._require_models(skill)
         return await self._serve(skill, skill.request(*args, **kwargs))
 
     def stream(self, skill: Skill[P, R], /, *args: P.args, **kwargs: P.kwargs) -> FieldStream[R]:
@@ -245,7 +253,7 @@ class Orchestrator(Audited, Calibrated):
 
         It is used with ``async with`` and ``async for``.
         """
-        require_models(skill, self.slm, self.llms)
+        self._require_models(skill)
         request = skill.request(*args, **kwargs)
         return AsyncFieldStream(lambda tell: self._serve(skill, request, tell))
 
@@ -296,7 +304,7 @@ class Orchestrator(Audited, Calibrated):
         self, skill: Skill[Any, R], rows: Sequence[Any], done: dict[int, Outcome[R]]
     ) -> None:
         """Finish rows in any order, a bounded number at once."""
-        require_models(skill, self.slm, self.llms)
+        self._require_models(skill)
         await fill(
             rows,
             done,
@@ -325,27 +333,49 @@ class Orchestrator(Audited, Calibrated):
         steps = current_steps.get()
         if steps is not None and steps.takes(self):
             return await steps.step(skill, request, tell)
-        self._bindings.check(self._options.policy, skill, skill.model or self.slm, self.llms)
+        run = Run(skill.model or self.slm, self._options)
+        if self._switched is None:
+            self._bindings.check(run.options.policy, skill, run.slm, self.llms)
         with telemetry.skill_span(skill.name) as span, capturing(self._captures):
+            if self._switched is not None:
+                run = await self._followed(self._switched, skill, run, key=span.trace_id)
             serving = Serving(
                 Assembly(skill, request, span.trace_id),
-                slm=skill.model or self.slm,
+                slm=run.slm,
                 llms=self.llms,
-                options=self._options,
-                allowance=self._admission.allowance(self._options, skill.name),
+                options=run.options,
+                allowance=self._admission.allowance(run.options, skill.name),
                 audits=self._auditing,
                 tell=tell,
             )
             try:
-                outcome = await serving.outcome()
+                outcome = _bound(await serving.outcome(), run)
             except BudgetError as error:
                 if error.outcome is not None:
+                    error.outcome = _bound(error.outcome, run)
                     span.end(self._recorded(self._captured(skill, request, error.outcome)))
                 raise
             span.end(outcome)
         if self._auditing is not None:
-            self._auditing.observe(outcome, skill, request, self._options)
+            self._auditing.observe(outcome, skill, request, run.options)
+        if self._switched is not None:
+            self._switched.compare(run, skill, request, outcome, self._options)
         return self._recorded(self._captured(skill, request, outcome))
+
+    async def _followed(
+        self, switched: Switched, skill: Skill[Any, Any], own: Run, *, key: str
+    ) -> Run:
+        """What a call runs on, as the registry says; checked, where that is not done by it."""
+        run = await switched.run(skill, key=key, slm=own.slm, options=own.options)
+        if not run.switched:
+            require_models(skill, run.slm, self.llms)
+            self._bindings.check(run.options.policy, skill, run.slm, self.llms)
+        return run
+
+    def _require_models(self, skill: Skill[Any, Any]) -> None:
+        """Refuse what nothing could run; what a registry serves may change at any time."""
+        if self._switched is None or not isinstance(skill, Skill):
+            require_models(skill, self.slm, self.llms)
 
     def _captured(self, skill: Skill[Any, R], request: Request, outcome: Outcome[R]) -> Outcome[R]:
         if self._captures is not None:
@@ -356,3 +386,8 @@ class Orchestrator(Audited, Calibrated):
         if self._outcome_log is not None:
             self._outcome_log.record(outcome)
         return outcome
+
+
+def _bound(outcome: Outcome[R], run: Run) -> Outcome[R]:
+    """An outcome, with the binding that its SLM was of."""
+    return outcome if run.serving is None else replace(outcome, binding=run.serving.binding.id)

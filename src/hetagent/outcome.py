@@ -205,6 +205,7 @@ class Outcome(Generic[R]):
         weak: Paths of the SLM's fields that were not sure enough.
         least: The least confidence that the policy accepts, by path of what it compared, with
             ``""`` for the whole; ``None`` where it accepts nothing; empty where it does not say.
+        binding: Id of the registry's binding that the SLM was of; ``None`` where it was none.
     """
 
     skill: str
@@ -226,6 +227,7 @@ class Outcome(Generic[R]):
     answers: tuple[RungAnswer, ...] = ()
     weak: tuple[str, ...] = ()
     least: Mapping[str, float | None] = field(default_factory=dict)
+    binding: str | None = None
 
     @property
     def usage(self) -> Usage:
@@ -269,6 +271,7 @@ class Outcome(Generic[R]):
             "outside": self.outside,
             "served_by": self.served_by,
             "rung": self.rung,
+            "binding": self.binding,
             "reason": self.reason,
             "fields": {path: asdict(one) for path, one in self.fields.items()},
             "choices": None if self.choices is None else dict(self.choices),

@@ -9,7 +9,7 @@ from typing import Any
 from hetagent.errors import InputError
 from hetagent.schema import OutputType, resolve
 
-__all__ = ["check_text", "describe_output", "render_inputs"]
+__all__ = ["check_text", "describe_output", "in_notation", "render_inputs"]
 
 Schema = dict[str, Any]
 
@@ -24,8 +24,12 @@ def describe_output(output: OutputType[Any]) -> str:
         return "Answer with exactly one of these, and nothing else:\n" + "\n".join(output.labels)
     if output.form == "bare":
         return f"Answer with one {_scalar(output.schema)}, and nothing else."
-    notation = _Notation(output.schema)
-    return "Answer with JSON of this form, and nothing else:\n" + notation.text()
+    return f"Answer with JSON of this form, and nothing else:\n{in_notation(output.schema)}"
+
+
+def in_notation(schema: Schema) -> str:
+    """A closed schema in the short typed notation."""
+    return _Notation(schema).text()
 
 
 def render_inputs(values: Mapping[str, Any]) -> str:

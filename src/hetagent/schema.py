@@ -46,6 +46,8 @@ class OutputType(Generic[T]):
         schema: Closed JSON Schema 2020-12 of the value.
         form: The form answers take as text.
         labels: For a choice: each label with the JSON value it stands for, in order.
+        wholes: Paths of the fields that answers are told, judged and certified by, each with all
+            that is in it; empty where every value within is a field of its own.
     """
 
     annotation: Any
@@ -53,6 +55,7 @@ class OutputType(Generic[T]):
     form: Form
     labels: Mapping[str, Any]
     adapter: TypeAdapter[T] = field(repr=False, compare=False)
+    wholes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, annotation: Any, *, where: str = "the output type") -> OutputType[T]:

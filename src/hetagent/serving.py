@@ -93,7 +93,7 @@ class Serving(Generic[R]):
         for path, one in outcome.fields.items():
             self._say(path, one)
         if not outcome.fields and outcome.served_by in ("slm", "llm"):
-            value = self._run.skill.output.to_json(outcome.value)  # type: ignore[arg-type]
+            value = self._run.request.output.to_json(outcome.value)
             by = outcome.served_by
             self._say("", FieldOutcome(value, outcome.confidence, by, outcome.outside))
         return outcome
@@ -268,7 +268,8 @@ class Serving(Generic[R]):
 
     async def _ask(self, model: Model, request: Request, *, rung: int | None = None) -> Attempt:
         """Call a model, where the budget and its breaker let it be called."""
-        reader = FieldReader() if self._tell and request.output.form == "json" else None
+        told = self._tell is not None and request.output.form == "json"
+        reader = FieldReader(request.output.wholes) if told else None
         if rung is not None and self._judge is not None:
             reader = None
         listen = self._listener(rung, reader) if reader else None

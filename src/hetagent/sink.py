@@ -10,7 +10,6 @@ import contextlib
 import json
 import logging
 import os
-import stat
 import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from hetagent.errors import SkillError
 from hetagent.explain import changes
+from hetagent.files import append_line
 from hetagent.outcome import Call, Outcome
 from hetagent.raised import raised
 
@@ -95,25 +95,7 @@ class JsonLines:
         Raises:
             OSError: It could not be written, or not wholly.
         """
-        line = json.dumps(entry(outcome, values=self.values), ensure_ascii=True) + "\n"
-        try:
-            file = self._open()
-        except FileNotFoundError:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            file = self._open()
-        try:
-            _take_turn(file)
-            data = _ending_of_last_line(file) + line.encode("ascii")
-            written = os.write(file, data)
-        finally:
-            os.close(file)
-        if written < len(data):
-            raise OSError(f"only {written} of {len(data)} bytes were written to {self.path}")
-
-    def _open(self) -> int:
-        # Readable, to see how the file ends; only its owner may look into it.
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        return os.open(self.path, flags, 0o600)
+        append_line(self.path, json.dumps(entry(outcome, values=self.values), ensure_ascii=True))
 
 
 class OutcomeLog:
@@ -175,6 +157,7 @@ def entry(outcome: Outcome[Any], *, values: bool = False) -> dict[str, Any]:
         "skill": outcome.skill,
         "trace_id": outcome.trace_id,
         "served_by": outcome.served_by,
+        "binding": outcome.binding,
         "rung": outcome.rung,
         "reason": outcome.reason,
         "confidence": outcome.confidence,
@@ -206,25 +189,3 @@ def _call(call: Call) -> dict[str, Any]:
         "error": None if call.error is None else type(call.error).__name__,
         **asdict(call.usage),
     }
-
-
-def _take_turn(file: int) -> None:
-    """Wait until no other writer is in the middle of a line; closing the file ends the turn.
-
-    A write shows page by page, so that another's line would look cut off in its middle.
-    """
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        return
-    # A file system without locks still keeps each line whole.
-    with contextlib.suppress(OSError):
-        fcntl.flock(file, fcntl.LOCK_EX)
-
-
-def _ending_of_last_line(file: int) -> bytes:
-    """A newline where the file does not end with one."""
-    facts = os.fstat(file)
-    if not stat.S_ISREG(facts.st_mode) or facts.st_size == 0:
-        return b""
-    return b"" if os.pread(file, 1, facts.st_size - 1) == b"\n" else b"\n"

@@ -31,6 +31,7 @@ from hetagent import constraint
 from hetagent.declaration import hints_of, inputs_of, refuse_body
 from hetagent.errors import InputError, NoAnswerError, OutputError, SkillError
 from hetagent.models.base import Message, Model, Request, as_model
+from hetagent.offered import any_call, call_of, describe_calls, offered_input, told
 from hetagent.prompt import check_text, describe_output, render_inputs
 from hetagent.schema import OutputType, describe_validation
 
@@ -90,11 +91,11 @@ class Skill(Generic[P, R]):
         self.max_tokens = max_tokens
         self._function = function
         self._signature, self._inputs = inputs_of(function)
+        self._offered = offered_input(hints_of(function), where=self.name)
         self._examples = tuple(examples)
         self.describes_output = describes_output
-        system = (
-            f"{instructions}\n\n{describe_output(output)}" if describes_output else instructions
-        )
+        describe = describe_output if self._offered is None else describe_calls
+        system = f"{instructions}\n\n{describe(output)}" if describes_output else instructions
         try:
             check_text(system)
         except InputError as error:
@@ -164,17 +165,21 @@ class Skill(Generic[P, R]):
             InputError: An input is not of its declared type, is empty, or holds characters that no
                 model can be given.
         """
-        try:
-            bound = self._signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise SkillError(
-                f"{self.name}{self._signature}: {error}.",
-                hint="Pass the declared inputs; options of a run go to agent.with_options(...).",
-            ) from None
-        bound.apply_defaults()
-        values = {name: self._to_json(name, value) for name, value in bound.arguments.items()}
-        user = Message("user", render_inputs(values))
-        return Request((*self.messages, user), self.output, self.max_tokens)
+        user = Message("user", self.request_text(*args, **kwargs))
+        return Request((*self.messages, user), self.output_for(*args, **kwargs), self.max_tokens)
+
+    def output_for(self, *args: P.args, **kwargs: P.kwargs) -> OutputType[R]:
+        """The type of the answer to these inputs.
+
+        It is `output`, but for a skill whose tools come with the call: then it is the choice among
+        these tools.
+
+        Raises:
+            InputError: A tool cannot be offered.
+        """
+        if self._offered is None:
+            return self.output
+        return call_of(self.output, self._bound(args, kwargs)[self._offered])
 
     def bind_row(self, row: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Spread one row of a batch over the parameters.
@@ -201,7 +206,12 @@ class Skill(Generic[P, R]):
             hint="Give each row as a dict by name, or as a tuple in order.",
         )
 
-    def _to_json(self, name: str, value: Any) -> Any:
+    def input_json(self, name: str, value: Any) -> Any:
+        """An input as JSON data.
+
+        Raises:
+            InputError: It is not of its declared type, or cannot be written as JSON.
+        """
         adapter = self._inputs[name]
         try:
             return adapter.dump_python(adapter.validate_python(value), mode="json")
@@ -229,8 +239,9 @@ class Skill(Generic[P, R]):
                 args, kwargs = self.bind_row(row)
                 question = self.request_text(*args, **kwargs)
                 # A round trip, so that an example is exactly what the constraint would allow.
-                text = self.output.encode(self.output.adapter.validate_python(answer))
-                self.output.parse(text)
+                output = self.output_for(*args, **kwargs)
+                text = output.encode(output.adapter.validate_python(answer))
+                output.parse(text)
             except (TypeError, ValueError, OutputError, InputError, SkillError) as error:
                 raise SkillError(
                     f"Example {number} of {self.name} is not valid: {error}",
@@ -242,9 +253,28 @@ class Skill(Generic[P, R]):
 
     def request_text(self, *args: Any, **kwargs: Any) -> str:
         """The user's turn for these inputs."""
-        bound = self._signature.bind(*args, **kwargs)
+        bound = self._bound(args, kwargs)
+        values = {name: self.input_json(name, value) for name, value in bound.items()}
+        if self._offered is None:
+            return render_inputs(values)
+        tools = values.pop(self._offered)
+        return f"{told(tools)}\n\n{render_inputs(values)}"
+
+    def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The inputs by name.
+
+        Raises:
+            SkillError: They do not fit the signature.
+        """
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise SkillError(
+                f"{self.name}{self._signature}: {error}.",
+                hint="Pass the declared inputs; options of a run go to agent.with_options(...).",
+            ) from None
         bound.apply_defaults()
-        return render_inputs({n: self._to_json(n, v) for n, v in bound.arguments.items()})
+        return bound.arguments
 
 
 def plain_value(outcome: Outcome[R]) -> R:
@@ -332,9 +362,7 @@ def skill(
                 f"{target.__name__} has no return type.",
                 hint="Annotate it, or pass @skill(output=...).",
             )
-        where = f"the output type of {target.__name__}"
-        kind: OutputType[Any] = OutputType.of(annotation if output is None else output, where=where)
-        constraint.check(kind, where=where)
+        kind = _output_of(target, annotation if output is None else output)
         return Skill(
             target,
             output=kind,
@@ -346,6 +374,15 @@ def skill(
         )
 
     return declare if function is None else declare(function)
+
+
+def _output_of(target: Callable[..., Any], annotation: Any) -> OutputType[Any]:
+    if offered_input(hints_of(target), where=target.__name__) is not None:
+        return any_call(annotation, where=target.__name__)
+    where = f"the output type of {target.__name__}"
+    kind: OutputType[Any] = OutputType.of(annotation, where=where)
+    constraint.check(kind, where=where)
+    return kind
 
 
 def _fits(adapter: TypeAdapter[Any], value: Any) -> bool:

@@ -18,11 +18,15 @@ class FieldReader:
     Their confidences are those that `hetagent.confidence.score` reads from the whole completion:
     all tokens of a field are there once its last byte is, or for a number the byte behind it.
 
+    Args:
+        wholes: As in `hetagent.schema.OutputType`.
+
     Attributes:
         fields: Those that are complete, by path.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wholes: tuple[str, ...] = ()) -> None:
+        self._wholes = wholes
         self.fields: dict[str, FieldScore] = {}
         self._scanner = Scanner()
         self._ledger = Ledger()
@@ -51,9 +55,11 @@ class FieldReader:
             return []
         found = []
         for span in completed:
+            if self._wholes and span.path not in ("", *self._wholes):
+                continue
             self._ledger.claim(span)
             # Lists decide their length between their items; such a decision is a field of its own.
-            if span.path and (span.is_leaf or self._ledger.decides(span.path)):
+            if span.path and (span.is_leaf or self._wholes or self._ledger.decides(span.path)):
                 found.append((span.path, self._ledger.score(span)))
         self.fields.update(found)
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_
 from typing import Annotated, Any, Generic, Literal, TypeVar, cast, get_type_hints
@@ -23,7 +23,7 @@ from pydantic import (
 from hetagent.errors import SkillError
 from hetagent.schema import OutputType
 
-__all__ = ["ToolCall", "tools"]
+__all__ = ["ToolCall", "arguments_of", "summary_of", "tools"]
 
 R = TypeVar("R")
 
@@ -35,17 +35,27 @@ class ToolCall(Generic[R]):
     """A tool that was chosen, with its arguments.
 
     Attributes:
-        name: The function's name.
+        name: The tool's name, which is the function's where there is one.
         arguments: Validated values by parameter name.
-        function: The function itself; nothing is run until the call is called.
+        function: The function itself; nothing is run until the call is called. ``None`` of a tool
+            that is only described.
     """
 
     name: str
     arguments: Mapping[str, Any]
-    function: Callable[..., R]
+    function: Callable[..., R] | None = field(default=None, compare=False)
 
     def __call__(self) -> R:
-        """Run the function with the arguments."""
+        """Run the function with the arguments.
+
+        Raises:
+            SkillError: The tool is only described, and has no function.
+        """
+        if self.function is None:
+            raise SkillError(
+                f"The tool {self.name} was offered by its description, and has no function.",
+                hint="Run it yourself with .arguments, or offer a Python function.",
+            )
         return self.function(**self.arguments)
 
 
@@ -100,7 +110,18 @@ class _Chosen(BaseModel):
         return {}
 
 
-def _call_model(function: Callable[..., Any]) -> type[_Chosen]:
+def arguments_of(
+    function: Callable[..., Any], *, defaults: bool = False
+) -> tuple[type[BaseModel], dict[str, str]]:
+    """A model of a function's parameters, and the parameter for each of its fields.
+
+    Args:
+        function: It; parameters are annotated, and given by name.
+        defaults: Whether parameters that have a default may be left out.
+
+    Raises:
+        SkillError: A parameter has no type, or cannot be given by name.
+    """
     name = function.__name__
     try:
         hints = get_type_hints(function, include_extras=True)
@@ -128,11 +149,32 @@ def _call_model(function: Callable[..., Any]) -> type[_Chosen]:
         # Fields are numbered, since a parameter may have a name pydantic keeps for itself.
         key = f"p{len(fields)}"
         names[key] = parameter.name
-        fields[key] = (hints[parameter.name], Field(alias=parameter.name))
-    arguments = create_model(
+        fields[key] = (hints[parameter.name], _field(parameter, defaults=defaults))
+    model = create_model(
         f"{_title(name)}Arguments", __config__=ConfigDict(extra="forbid"), **fields
     )
-    summary = (inspect.getdoc(function) or "").split("\n\n")[0]
+    return model, names
+
+
+def summary_of(function: Callable[..., Any]) -> str:
+    """The first paragraph of a function's docstring."""
+    return (inspect.getdoc(function) or "").split("\n\n")[0]
+
+
+def _field(parameter: inspect.Parameter, *, defaults: bool) -> Any:
+    given = parameter.default
+    if not defaults or given is parameter.empty:
+        return Field(alias=parameter.name)
+    if isinstance(given, bool | int | float | str):
+        return Field(alias=parameter.name, default=given)
+    # What JSON has no word for cannot be told.
+    return Field(alias=parameter.name, default_factory=lambda: given)
+
+
+def _call_model(function: Callable[..., Any]) -> type[_Chosen]:
+    name = function.__name__
+    arguments, names = arguments_of(function)
+    summary = summary_of(function)
     chosen = create_model(
         _title(name),
         __base__=_Chosen,

@@ -315,6 +315,8 @@ class Workflow(Generic[P, R]):
             self._runner = self._agent.with_options(
                 policy=JointPolicy(self._certificate), escalate="whole", audit=None
             )
+            # Bindings have thresholds of their own, which were not chosen together.
+            self._runner._switched = None
         return self._runner
 
     def _outcome(

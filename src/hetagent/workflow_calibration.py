@@ -210,7 +210,8 @@ def _by_llm(agent: Orchestrator) -> Serve:
 def _by_reference(reference: Reference) -> Serve:
     async def serve(skill: Skill[Any, Any], request: Request) -> Outcome[Any]:
         given = reference(skill, request.messages[-1].content)
-        value = skill.output.parse_json(label_of(skill.output, given))
+        output = request.output
+        value = output.parse_json(label_of(output, given))
         return Outcome(skill.name, value, None, served_by="llm", trace_id="", seconds=0.0)
 
     return serve

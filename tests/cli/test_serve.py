@@ -14,11 +14,18 @@ import pytest
 from typer.testing import CliRunner
 
 from hetagent.cli.app import app
+from hetagent.cli.serve_converted import load, sum_up
 from hetagent.errors import InputError, StoreError
-from hetagent.gateway import Keys
+from hetagent.gateway import Conversions, HttpUpstream, Keys
+from hetagent.gateway.tallies import Tally
+from hetagent.learn.cluster import Workloads
 from hetagent.learn.cluster.kept import find_workloads
 from hetagent.learn.store import Query, Reader, Store
+from hetagent.learn.task import Task
+from hetagent.registry import Registry
 from tests.support import workload_calls as calls
+from tests.support.bindings import added
+from tests.support.conversions import bind_model
 from tests.support.stream_server import Piecewise, StreamServer
 
 SSE = (("Content-Type", "text/event-stream"),)
@@ -141,10 +148,67 @@ def test_a_local_model_under_another_name_beside_a_server(tiny_path, scratch_cac
         assert [got.json["model"] for got in upstream.requests] == ["other"]
 
 
+@pytest.mark.e2e
+def test_what_is_converted_while_it_runs_is_answered_by_the_small_model(
+    tmp_path, tiny, scratch_cache
+):
+    pytest.importorskip("wordllama")
+    pytest.importorskip("sklearn")
+    some = calls.shop(40)
+    found = Workloads.fit(some)
+    task = Task.of(found, next(iter(found)).name, records=some)
+    registry = Registry(tmp_path / "registry")
+    asked = {"model": "m", **calls.shop(1, seed=3)[0].request}
+    with StreamServer() as upstream:
+        options = ["--upstream", upstream.url, "--price", "1,10"]
+        options += ["--convert", "--registry", str(registry.folder), "--slm-timeout", "60"]
+        with serve(*options) as (process, said):
+            assert said["conversions"]["skills"] == {}
+            assert ask(said["base_url"], asked).json() == {}
+            registry.switch(
+                task.name, binding=bind_model(registry, task, found, tiny, context=1024)
+            )
+            end = time.monotonic() + 60
+            while (answer := ask(said["base_url"], asked)).json() == {}:
+                assert time.monotonic() < end
+                time.sleep(0.05)
+            assert answer.json()["choices"][0]["message"]["content"] in task.output.labels
+            assert answer.headers["x-hetagent-served-by"] == "slm"
+            process.send_signal(signal.SIGTERM)
+            last, _ = process.communicate(timeout=120)
+    skills = json.loads(last)["conversions"]["skills"]
+    assert (skills[task.name]["slm"], skills[task.name]["llm"]) == (1, 0)
+    assert skills[task.name]["saved_usd"] > 0
+
+
+def test_it_says_what_it_has_loaded_and_what_that_saved(tmp_path, capsys):
+    registry = Registry(tmp_path)
+    conversions = Conversions(registry)
+    inner = HttpUpstream("http://127.0.0.1:9")
+    (upstream,) = load(conversions, [inner], quiet=False)
+    assert upstream.name == inner.name
+    assert "Nothing is converted yet" in capsys.readouterr().err
+    broken = added(registry, "sort", task=registry.put(b"{}"))
+    registry.switch("sort", binding=broken)
+    load(conversions, [inner], quiet=False)
+    told = capsys.readouterr().err
+    assert f"The binding {broken} cannot be used: " in told
+    assert list(sum_up(conversions.status())) == list(sum_up(None)) == []
+    tally = Tally()
+    tally.answered(saved=0.0125)
+    tally.answered(saved=None)
+    tally.went_on("low_confidence")
+    assert list(sum_up({"skills": {"sort": tally.to_dict()}})) == [
+        "sort: 2 calls answered by the small model, 1 by the LLM (1 low_confidence); "
+        "about $0.0125 saved."
+    ]
+
+
 @pytest.mark.parametrize(
     ("options", "what"),
     [
         ([], "nothing to pass calls on to"),
+        (["--upstream", "http://x", "--registry", "somewhere"], "is for --convert"),
         (["--upstream", "http://x", "--host", "0.0.0.0"], "Everyone who reaches"),
         (["--upstream", "http://x", "--price", "cheap"], "is no price"),
         (["--upstream", "nowhere"], "is no address"),

@@ -17,7 +17,7 @@ def binding(registry: Registry, skill: str = "intent", *, name: str = "a", **par
     adapter = registry.put(f"adapter {name}".encode())
     model = ModelRef("llamacpp", "smollm2-135m-instruct", BASE_HASH, adapter, "adapter")
     given = {"certificate": registry.put(b"certificate"), "made": "2026-01-01T00:00:00+00:00"}
-    return Binding(skill, model, **{**given, **parts})
+    return Binding(skill, **{"model": model, **given, **parts})
 
 
 def added(registry: Registry, skill: str = "intent", *, name: str = "a", **parts: Any) -> str:

@@ -17,7 +17,7 @@ from hetagent.calibrate.evidence_table import EvidenceTable
 from hetagent.calibrate.fitting import require_installed
 from hetagent.calibrate.pairs import Pair, pairs_of
 from hetagent.calibrate.weighing import weigh
-from hetagent.errors import CertificateError, InputError
+from hetagent.errors import CertificateError, InputError, OutputError
 from hetagent.evidence import Evidence, by_field, jointly
 from hetagent.fingerprint import digest, fingerprint, ladder_fingerprint
 from hetagent.models.base import Model
@@ -239,7 +239,8 @@ def judged(
             found.append(Judged({}, {}))
             continue
         value = outcome.draft.value if outcome.draft is not None else outcome.value
-        right = judge(skill.output.to_json(value), label, correct=correct)
+        output = skill.output
+        right = judge(output.to_json(value), label, correct=correct, wholes=output.wholes)
         if is_partial(skill.output, label) and correct is None:
             right.pop("", None)
         found.append(Judged(by_field(outcome.evidence), right))
@@ -263,10 +264,31 @@ def parsed(skill: Skill[Any, Any], examples: Iterable[Any]) -> tuple[list[Any], 
             ) from None
         rows.append(row)
         try:
-            labels.append(label_of(skill.output, label))
+            labels.append(_as_told(skill, row, label_of(skill.output, label)))
         except InputError as error:
             raise InputError(f"Example {number}: {error.message}", hint=error.hint) from None
     return rows, labels
+
+
+def _as_told(skill: Skill[Any, Any], row: Any, label: Any) -> Any:
+    """A label as the type of its row's own answers tells it; part of one as it is.
+
+    Raises:
+        InputError: It is no answer to that row, whose tools are others.
+    """
+    if is_partial(skill.output, label):
+        return label
+    args, kwargs = skill.bind_row(row)
+    output = skill.output_for(*args, **kwargs)
+    if output is skill.output:
+        return label
+    try:
+        return output.to_json(output.parse_json(label))
+    except OutputError as error:
+        raise InputError(
+            f"The label {label!r} is no answer to its input: {error.message}",
+            hint="Correct the label, or offer the tool that it calls.",
+        ) from error
 
 
 def _with_drafts(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeAlias
 
 from hetagent.errors import InputError
-from hetagent.schema import OutputType, resolve
+from hetagent.schema import OutputType, resolve, same_json
 
 __all__ = ["Correct", "is_partial", "judge", "label_of"]
 
@@ -14,7 +14,9 @@ Correct: TypeAlias = Callable[[Any, Any], "bool | Mapping[str, bool]"]
 """Given an answer and its label, both as JSON data: whether the whole is right, or which fields."""
 
 
-def judge(value: Any, label: Any, *, correct: Correct | None = None) -> dict[str, bool]:
+def judge(
+    value: Any, label: Any, *, correct: Correct | None = None, wholes: Collection[str] = ()
+) -> dict[str, bool]:
     """Compare an answer with its label.
 
     Numbers are equal by value, texts and everything else exactly. A record is right where all
@@ -25,6 +27,7 @@ def judge(value: Any, label: Any, *, correct: Correct | None = None) -> dict[str
         value: The answer as JSON data.
         label: What it should be, as JSON data.
         correct: The user's own rule instead.
+        wholes: Paths of records that are one field, as in `hetagent.schema.OutputType`.
 
     Returns:
         By path, with ``""`` for the whole value.
@@ -33,7 +36,7 @@ def judge(value: Any, label: Any, *, correct: Correct | None = None) -> dict[str
         InputError: The user's rule gave something else than it should.
     """
     if correct is None:
-        return _equal(value, label)
+        return _equal(value, label, wholes=wholes)
     found = correct(value, label)
     if isinstance(found, bool):
         return {"": found}
@@ -73,14 +76,18 @@ def is_partial(output: OutputType[Any], label: Any) -> bool:
     return isinstance(label, Mapping) and not set(schema.get("properties", {})) <= set(label)
 
 
-def _equal(value: Any, label: Any, path: str = "") -> dict[str, bool]:
+def _equal(
+    value: Any, label: Any, path: str = "", *, wholes: Collection[str] = ()
+) -> dict[str, bool]:
+    if path in wholes:
+        return {path: same_json(value, label)}
     if not isinstance(label, Mapping):
         return {path: _same(value, label)}
     found: dict[str, bool] = {}
     for name, part in label.items():
         inner = f"{path}.{name}" if path else name
         if isinstance(value, Mapping) and name in value:
-            found |= _equal(value[name], part, inner)
+            found |= _equal(value[name], part, inner, wholes=wholes)
         else:
             found[inner] = False
     if not path:

@@ -127,7 +127,7 @@ def _pair(
     correct: Correct | None,
 ) -> Pair:
     def right(value: Any) -> bool:
-        return judge(value, label, correct=correct)[""]
+        return judge(value, label, correct=correct, wholes=skill.output.wholes)[""]
 
     drafted = bool(outcome.evidence)
     value = outcome.value if outcome.served_by == "slm" else getattr(outcome.draft, "value", None)

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from hetagent.cli import curate, tune
+from hetagent.cli import convert, curate, select, tune, watch
+from hetagent.cli.bundle import bundle_skills
 from hetagent.cli.calibrate import EPILOG, calibrate
 from hetagent.cli.models import app as models_app
 from hetagent.cli.options import (
@@ -21,6 +22,8 @@ from hetagent.cli.options import (
 )
 from hetagent.cli.records import app as records_app
 from hetagent.cli.redaction import KeepTextOption, PatternOption, RedactionOption, redact, told
+from hetagent.cli.registry import app as registry_app
+from hetagent.cli.registry import rollback
 from hetagent.cli.workloads import app as workloads_app
 
 __all__ = ["app"]
@@ -35,6 +38,7 @@ app = typer.Typer(
 app.add_typer(models_app, name="models")
 app.add_typer(workloads_app, name="workloads")
 app.add_typer(records_app, name="records")
+app.add_typer(registry_app, name="registry")
 
 
 @app.callback(invoke_without_command=True)
@@ -52,7 +56,9 @@ def version_option(
 
 @app.command()
 def run(
-    skill: Annotated[str, typer.Argument(help="Where the skill is, as MODULE:NAME.")],
+    skill: Annotated[
+        str, typer.Argument(help="Where it is, as MODULE:NAME; with --registry also its name.")
+    ],
     *,
     text: Annotated[
         str | None, typer.Option("--input", help="One input: text, or JSON for other types.")
@@ -69,6 +75,10 @@ def run(
     certificate: Annotated[
         Path | None,
         typer.Option(help="Accept what this certificate vouches for; see hetagent calibrate."),
+    ] = None,
+    registry: Annotated[
+        Path | None,
+        typer.Option("--registry", help="Run what this registry or bundle is switched to."),
     ] = None,
     value_of_correct_usd: ValueOption = None,
     escalate: EscalateOption = "whole",
@@ -95,6 +105,7 @@ def run(
         llm=llm,
         threshold=threshold,
         certificate=certificate,
+        registry=registry,
         value_of_correct_usd=value_of_correct_usd,
         escalate=escalate,
         timeout=timeout,
@@ -106,9 +117,14 @@ def run(
 
 
 app.command(epilog=EPILOG)(calibrate)
+app.command(epilog=select.EPILOG)(select.select)
 app.command(epilog=tune.EPILOG)(tune.tune)
+app.command("bundle")(bundle_skills)
+app.command("convert", epilog=convert.EPILOG)(convert.convert_workload)
+app.command("watch", epilog=watch.EPILOG)(watch.watch_skills)
 app.command("curate", epilog=curate.EPILOG)(curate.curate_records)
 app.command()(redact)
+app.command()(rollback)
 
 
 @app.command()
@@ -259,6 +275,23 @@ def serve(
             "found in the store: --workloads store."
         ),
     ] = None,
+    convert: Annotated[
+        bool,
+        typer.Option(
+            "--convert", help="Answer calls of converted workloads with their small models."
+        ),
+    ] = False,
+    registry: Annotated[
+        Path | None,
+        typer.Option(
+            help="For --convert, its folder; default: $HETAGENT_REGISTRY, else your own.",
+            show_default=False,
+        ),
+    ] = None,
+    slm_timeout: Annotated[
+        float,
+        typer.Option(help="Seconds a small model may take before a call goes on.", min=0.001),
+    ] = 10,
     keys: Annotated[
         Path | None, typer.Option(help="The gateway's own keys; without, everyone is let in.")
     ] = None,
@@ -279,9 +312,11 @@ def serve(
     """Serve an endpoint that an agent is pointed at by its base URL, and record what it asks.
 
     Requests and answers go through unchanged, streams as they come. What cannot be recorded is
-    counted, and costs no call.
+    counted, and costs no call. With --convert, workloads that `hetagent convert` has promoted are
+    answered by their small models where these are sure.
     """
     from hetagent.cli.serve import make_key, run_serve
+    from hetagent.cli.serve_converted import conversions_of
 
     if new_key is not None:
         make_key(keys, new_key, as_json=as_json)
@@ -298,6 +333,7 @@ def serve(
         record=record,
         redaction=told(redaction, keep=keep_text, patterns=pattern),
         workloads=workloads,
+        conversions=conversions_of(registry, convert=convert, timeout=slm_timeout),
         keys=keys,
         host=host,
         port=port,

@@ -145,6 +145,8 @@ def _describe(model: CatalogModel) -> dict[str, Any]:
         "chat_template": model.chat_template,
         "original": model.original,
         "unsupported": model.unsupported,
+        "languages": model.languages,
+        "reasoning": model.reasoning,
         "quantisations": [_describe_quantisation(model, q) for q in model.quantisations],
     }
 
@@ -241,6 +243,8 @@ def _print_model(model: dict[str, Any]) -> None:
         "default": model["role"],
         "parameters": _count(model["parameters"]),
         "context": f"{model['context_tokens']} tokens" if model["context_tokens"] else "unknown",
+        "languages": ", ".join(model["languages"] or ()),
+        "reasoning": "trained to reason" if model["reasoning"] else "",
         "licence": model["licence"],
         "outputs may train": f"{model['outputs_train']} ({model['outputs_note']})",
         "architecture": model["architecture"],

@@ -30,7 +30,7 @@ INTERRUPTED = 130
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SlmOption = Annotated[
-    str | None, typer.Option("--slm", help="The small model: catalogue name or .gguf path.")
+    str | None, typer.Option("--slm", help="The small model: catalogue name, .gguf or .npz path.")
 ]
 AdapterOption = Annotated[
     list[Path] | None,
@@ -94,6 +94,10 @@ def model_named(
         or re.search(r"\.gguf(@\w+)?$", reference) is not None
         or reference.startswith("hf://")
     )
+    if reference.endswith(".npz") and not adapters:
+        from hetagent.learn.select.classifier import Classifier
+
+        return Classifier.load(reference)
     # A command is a new process each time, which need not evaluate the same prompts anew.
     if local:
         return LlamaCpp(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 
 from hetagent.certified import Certified
 from hetagent.cli.options import INTERRUPTED, model_named
-from hetagent.errors import CertificateError, InputError, SkillError
+from hetagent.errors import CertificateError, InputError, RegistryError, SkillError
 from hetagent.models.catalog import DEFAULT_SLM
 from hetagent.orchestrator import Orchestrator
 from hetagent.outcome import Outcome
@@ -35,6 +35,7 @@ def run_skill(
     llm: str | None,
     threshold: float | None,
     certificate: Path | None,
+    registry: Path | None,
     value_of_correct_usd: float | None,
     escalate: Literal["whole", "fields"],
     timeout: float | None,
@@ -46,11 +47,17 @@ def run_skill(
 
     Raises:
         SkillError: There is no such skill.
-        InputError: There is no input, or a line is not JSON.
+        InputError: There is no input, a line is not JSON, or options do not go together.
+        RegistryError: Nothing in the registry serves the skill.
         CertificateError: The certificate cannot be read, or is of another skill.
         StaleCertificate: It was made for another model, prompt or type.
     """
-    found = find_skill(reference)
+    if registry is not None:
+        _check_alone(
+            {"--slm": slm, "--adapter": adapters or None, "--threshold": threshold,
+             "--certificate": certificate, "--value-of-correct-usd": value_of_correct_usd}
+        )  # fmt: skip
+    found = _registered(reference, registry) if registry is not None else find_skill(reference)
     if (text is None) == (file is None):
         raise InputError(
             "Nothing to run on." if text is None else "Both --input and --file were given.",
@@ -59,7 +66,10 @@ def run_skill(
     rows = [_one_input(found, text)] if text is not None else [row for _, row in json_lines(file)]
     policy = _policy(found, threshold, certificate, escalate, value=value_of_correct_usd)
     agent = Orchestrator(
-        found.model or model_named(slm or DEFAULT_SLM, adapters=adapters),
+        found.model or model_named(slm or DEFAULT_SLM, adapters=adapters)
+        if registry is None
+        else None,
+        registry=registry,
         llm=model_named(llm) if llm else None,
         policy=policy,
         escalate=escalate,
@@ -94,6 +104,33 @@ def find_skill(reference: str) -> Skill[Any, Any]:
             hint=f"It has {', '.join(skills)}." if skills else "It has none: put @skill on one.",
         )
     return found
+
+
+def _registered(reference: str, registry: Path) -> Skill[Any, Any]:
+    """A skill that something in a registry serves: declared in code, or known by its name alone."""
+    from hetagent.registry import Registry
+
+    known = Registry(registry)
+    if ":" not in reference:
+        from hetagent.learn.bundle import skill_of
+
+        return skill_of(known, reference)
+    found = find_skill(reference)
+    if known.state(found.name) is None:
+        raise RegistryError(
+            f"There is no skill {found.name!r} in {known.folder}.",
+            hint="`hetagent registry` lists the skills it knows.",
+        )
+    return found
+
+
+def _check_alone(others: Mapping[str, object]) -> None:
+    """Refuse options for what the registry already says."""
+    if given := [name for name, value in others.items() if value is not None]:
+        raise InputError(
+            f"--registry was given, and {', '.join(given)}.",
+            hint="A binding has a model and thresholds of its own: leave one of them out.",
+        )
 
 
 def find_function(reference: str) -> Callable[..., Any]:

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hetagent.cli.redaction import described
+from hetagent.cli.serve_converted import load, sum_up
 from hetagent.errors import InputError
 from hetagent.learn.record import Trainable
 
 if TYPE_CHECKING:
-    from hetagent.gateway import Gateway, Keys, Upstream
+    from hetagent.gateway import Conversions, Gateway, Keys, Upstream
     from hetagent.gateway.apis import Api
     from hetagent.learn.pipeline import Pipeline, RecordStore
     from hetagent.learn.redact.config import Redaction
@@ -69,6 +70,7 @@ def run_serve(
     record: bool,
     redaction: Redaction,
     workloads: str | None,
+    conversions: Conversions | None,
     keys: Path | None,
     host: str,
     port: int,
@@ -94,6 +96,8 @@ def run_serve(
         upstreams = stack.enter_context(
             _upstreams(http, models, own_keys, _price(price), trainable, context=context)
         )
+        if conversions is not None:
+            upstreams = load(conversions, upstreams, quiet=as_json)
         pipeline, place = None, None
         if record:
             recording = _recording(records, redaction, workloads)
@@ -269,5 +273,7 @@ def _sum_up(gateway: Gateway, *, as_json: bool) -> None:
         f"{status['calls']} calls, {status['failed']} of them failed; "
         f"{records['written']} recorded, {records['lost']} not.\n"
     )
+    for line in sum_up(status.get("conversions")):
+        sys.stderr.write(f"  {line}\n")
     if records["last_error"]:
         sys.stderr.write(f"  The last one was not recorded because of: {records['last_error']}\n")

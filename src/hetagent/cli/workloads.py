@@ -147,6 +147,51 @@ def export_workload(
     typer.echo(f"Wrote {target}.")
 
 
+@app.command("rows")
+def write_rows(
+    name: _Name,
+    *,
+    records: RecordsOption = None,
+    saved: Annotated[
+        Path | None,
+        typer.Option("--saved", help="A folder that --save wrote: the workloads of the records."),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="The file; - for stdout.")],
+    interactive: _Interactive = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a workload's calls as labelled JSON lines, by time.
+
+    They are for the skill that `hetagent workloads export` writes of it: `hetagent tune` and
+    `hetagent calibrate` take them.
+    """
+    from hetagent.cli.workloads_rows import lines_of
+    from hetagent.files import write_whole
+    from hetagent.integrations.sources import record_source
+
+    found = (
+        _load(saved, None)
+        if saved is not None
+        else workloads_of(records, interactive=interactive, quiet=as_json)
+    )
+    with record_source(*(records or ())) as source:
+        lines, left_out = lines_of(found, name, source, interactive=interactive)
+    text = "".join(f"{line}\n" for line in lines)
+    if str(out) == "-":
+        typer.echo(text, nl=False)
+        return
+    try:
+        write_whole(out, text)
+    except OSError as error:
+        raise InputError(f"{out} cannot be written: {error}.", hint="Check --out.") from error
+    if as_json:
+        typer.echo(json.dumps({"rows": len(lines), "left_out": left_out}))
+        return
+    typer.echo(f"Wrote {len(lines):,} rows to {out}.")
+    for why, count in left_out.items():
+        typer.echo(f"{count:,} left out: {why}.")
+
+
 def workloads_of(
     records: list[str] | None,
     saved: Path | None = None,

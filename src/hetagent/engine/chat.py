@@ -92,16 +92,27 @@ class ChatTokenizer:
         self._frame = lru_cache(maxsize=512)(self._compute_frame)
         self.end_of_turn = self._find_end_of_turn()
 
-    def encode(self, messages: Sequence[Message]) -> ChatPrompt:
-        """Tokenise a conversation up to where the answer begins."""
+    def encode(self, messages: Sequence[Message], *, fixed: int | None = None) -> ChatPrompt:
+        """Tokenise a conversation up to where the answer begins.
+
+        Args:
+            messages: Its turns.
+            fixed: How many of them are the same for every input; ``None`` for all but the last.
+        """
         last = messages[-1]
         today = date.today() if self._dated else None
-        frame = self._frame(tuple(messages[:-1]), last.role, today)
+        varies = fixed is not None and fixed < len(messages) - 1
+        # What varies with every input is not worth keeping.
+        framed = self._compute_frame if varies else self._frame
+        frame = framed(tuple(messages[:-1]), last.role, today)
         rest = self._plain(frame.before + last.content + frame.after)
         tokens = (*frame.head, *rest, *frame.foot)
-        fixed = len(frame.head) + common_length(frame.opening, rest)
+        same = len(frame.head) + common_length(frame.opening, rest)
+        if varies:
+            shorter = self._frame(tuple(messages[:fixed]), messages[fixed or 0].role, today)
+            same = common_length(shorter.head, tokens)
         tail = last.content if frame.tail is None else frame.tail
-        return ChatPrompt(tokens, fixed, tail)
+        return ChatPrompt(tokens, same, tail)
 
     def encode_answer(self, text: str, *, prompt: ChatPrompt) -> tuple[int, ...]:
         """The tokens of an answer as they follow a prompt, without the end of turn."""

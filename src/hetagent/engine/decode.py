@@ -115,7 +115,7 @@ class Decoder:
             InputTooLongError: The prompt leaves no room for an answer.
             ConstraintError: The output type cannot be compiled for this vocabulary.
         """
-        prompt = self._chat.encode(request.messages)
+        prompt = self._chat.encode(request.messages, fixed=request.fixed)
         if len(prompt.tokens) >= self._capacity:
             raise self._overlong(len(prompt.tokens))
         fixed = min(prompt.fixed, len(prompt.tokens) - 1)

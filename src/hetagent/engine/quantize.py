@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import json
 import logging
 import os
@@ -26,6 +25,7 @@ from types import MappingProxyType
 from typing import IO, Any
 
 from hetagent.engine.library import forget_words, last_words, llama_cpp
+from hetagent.engine.metadata import read_metadata
 from hetagent.errors import BackendError, ModelError, ModelFileError, UnknownModelError
 
 __all__ = ["LOSSLESS", "TYPES", "check_type", "default_types", "requantise", "weights_type"]
@@ -90,23 +90,7 @@ def weights_type(path: Path) -> str | None:
     Raises:
         ModelFileError: llama.cpp refuses the file.
     """
-    lib = llama_cpp()
-    params = lib.llama_model_default_params()
-    params.vocab_only = True
-    forget_words()
-    model = lib.llama_model_load_from_file(os.fsencode(path), params)
-    if not model:
-        raise ModelFileError(
-            f"llama.cpp cannot load {path.name}: {last_words() or 'it gives no reason'}",
-            hint="The file is truncated, corrupt, or of an architecture this llama.cpp does not "
-            "know: fetch it again, or update llama-cpp-python.",
-        )
-    try:
-        buffer = ctypes.create_string_buffer(32)
-        size = lib.llama_model_meta_val_str(model, b"general.file_type", buffer, len(buffer))
-        text = buffer.value.decode() if size > 0 else None
-    finally:
-        lib.llama_model_free(model)
+    text = read_metadata(path, ["general.file_type"]).get("general.file_type")
     if text is None:
         return None
     number = int(text) & ~_GUESSED

@@ -9,8 +9,19 @@ run(Gateway(HttpUpstream("https://api.openai.com/v1"), pipeline=...))
 from __future__ import annotations
 
 from hetagent.gateway.app import Gateway
+from hetagent.gateway.conversions import Conversions
+from hetagent.gateway.converted import ConvertedUpstream
 from hetagent.gateway.keys import Keys, add_key
 from hetagent.gateway.limits import Limits
 from hetagent.gateway.upstream import HttpUpstream, Upstream
 
-__all__ = ["Gateway", "HttpUpstream", "Keys", "Limits", "Upstream", "add_key"]
+__all__ = [
+    "Conversions",
+    "ConvertedUpstream",
+    "Gateway",
+    "HttpUpstream",
+    "Keys",
+    "Limits",
+    "Upstream",
+    "add_key",
+]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hetagent.errors import InputError, MissingExtraError
 from hetagent.gateway.apis import Api, Refusal
 from hetagent.gateway.calls import Call
+from hetagent.gateway.converted import ConvertedUpstream
 from hetagent.gateway.intake import ClientGoneError, Intake, Receive, Scope, Send, as_written
 from hetagent.gateway.keys import Keys
 from hetagent.gateway.limits import Limits
@@ -76,10 +77,12 @@ class Gateway:
 
         Returns:
             ``seconds`` since it was made; ``under_way``, ``calls``, ``failed`` (without a whole
-            answer) and ``passed_on`` (paths that are not recorded); ``upstreams``, by name; and
-            ``records``: whether calls are recorded (``on``), and what became of them.
+            answer) and ``passed_on`` (paths that are not recorded); ``upstreams``, by name;
+            ``records``: whether calls are recorded (``on``), and what became of them; and where
+            workloads are converted, ``conversions``: see
+            `hetagent.gateway.conversions.Conversions.status`.
         """
-        return {
+        told: dict[str, Any] = {
             "seconds": round(time.monotonic() - self._began, 3),
             "under_way": self._under_way,
             "calls": self._calls,
@@ -88,6 +91,10 @@ class Gateway:
             "upstreams": [one.name for one in self._upstreams],
             "records": {"on": self._tap.on, **asdict(self._tap.recorded)},
         }
+        for one in self._upstreams:
+            if isinstance(one, ConvertedUpstream):  # which all follow one registry
+                told["conversions"] = one.conversions.status()
+        return told
 
     def _build(self) -> Starlette:
         try:

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 from hetagent.gateway.apis import Api
 from hetagent.gateway.headers import Headers
 from hetagent.learn.marks import Marks
 from hetagent.learn.record import Form, Usage, new_id
 
-__all__ = ["Answer", "Call"]
+__all__ = ["Answer", "Call", "Served"]
 
 
 async def _nothing() -> None:
@@ -64,6 +64,27 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Served:
+    """Who answered a call of a workload that was converted.
+
+    Attributes:
+        by: The skill's small model, or the LLM.
+        workload: The workload's name.
+        reason: Why the LLM, in one word, such as ``"low_confidence"``.
+        binding: Id of the binding whose small model was asked; ``None`` where none was.
+        model: Name of the small model that answered.
+        confidence: In the small model's answer, calibrated; ``None`` where there is none.
+    """
+
+    by: Literal["slm", "llm"]
+    workload: str
+    reason: str = ""
+    binding: str | None = None
+    model: str | None = None
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What an upstream answers.
 
@@ -74,6 +95,7 @@ class Answer:
         close: Lets go of the upstream, in mid-stream too.
         usage: The tokens, asked for once it has ended; for answers that do not name them, as a
             stream does not unless the caller wanted it.
+        served: Who answered, where the call is of a workload that was converted.
     """
 
     status: int
@@ -81,3 +103,4 @@ class Answer:
     pieces: AsyncIterator[bytes]
     close: Callable[[], Awaitable[None]] = _nothing
     usage: Callable[[], Usage] = _unknown
+    served: Served | None = None

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-import json
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
-from uuid import uuid4
 
 from hetagent.gateway.apis import Refusal
 from hetagent.gateway.calls import Answer, Call
 from hetagent.gateway.limits import Limits
 from hetagent.gateway.local_request import LocalRequest, LocalTool, read_request
-from hetagent.gateway.sse import Event, event_bytes
+from hetagent.gateway.openai_form import (
+    DONE,
+    JSON_HEADERS,
+    STREAM_HEADERS,
+    Chunks,
+    completion,
+    head_of,
+    once,
+    tool_call,
+    usage_json,
+)
 from hetagent.gateway.upstream import matches, names_of
 from hetagent.learn.provenance import Provenance
 from hetagent.learn.record import Trainable, Usage
@@ -25,8 +32,6 @@ from hetagent.schema import OutputType
 __all__ = ["LocalUpstream"]
 
 _IN_WORDS = "answer in words"
-_STREAM = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
-_JSON = ((b"content-type", b"application/json"),)
 
 
 @dataclass(slots=True)
@@ -64,12 +69,7 @@ class _Spent:
     def usage(self) -> dict[str, Any] | None:
         if self.prompt is None:
             return None
-        return {
-            "prompt_tokens": self.prompt,
-            "completion_tokens": self.completion,
-            "total_tokens": self.prompt + self.completion,
-            "prompt_tokens_details": {"cached_tokens": self.cached},
-        }
+        return usage_json(self.prompt, self.completion, self.cached)
 
     def recorded(self) -> Usage:
         """The same for the record; nothing where the answer was broken off before its end."""
@@ -137,18 +137,13 @@ class LocalUpstream:
         request = await asyncio.to_thread(read_request, call.data)
         spent = _Spent()
         told = self._answer(request, spent)
-        head = {
-            "id": f"chatcmpl-{uuid4().hex}",
-            "created": int(time.time()),
-            "model": call.model,
-        }
+        head = head_of(call.model)
         if not call.streamed:
-            body = json.dumps(await _whole(told, request, spent, head), ensure_ascii=False)
-            return Answer(200, _JSON, _once(body.encode("utf-8", errors="replace")))
+            return Answer(200, JSON_HEADERS, once(await _whole(told, request, spent, head)))
         # The first piece, so that what cannot be served is an error and no broken stream.
         first = await anext(told, None)
         pieces = _events(first, told, request, spent, head)
-        return Answer(200, _STREAM, pieces, pieces.aclose, spent.recorded)
+        return Answer(200, STREAM_HEADERS, pieces, pieces.aclose, spent.recorded)
 
     async def _answer(self, request: LocalRequest, spent: _Spent) -> AsyncGenerator[_Told, None]:
         tool = await self._tool(request, spent) if request.tools else None
@@ -238,7 +233,7 @@ def _asked(messages: Sequence[Message], question: str) -> tuple[Message, ...]:
 
 async def _whole(
     told: AsyncIterator[_Told], request: LocalRequest, spent: _Spent, head: dict[str, Any]
-) -> dict[str, Any]:
+) -> bytes:
     text, tool = "", None
     tokens: list[Token] = []
     async for one in told:
@@ -247,14 +242,9 @@ async def _whole(
         tokens += one.tokens
     message: dict[str, Any] = {"role": "assistant", "content": text if tool is None else None}
     if tool is not None:
-        message["tool_calls"] = [_call(tool, text)]
-    choice = {
-        "index": 0,
-        "message": message,
-        "logprobs": _logprobs(tokens, request) if request.logprobs and tool is None else None,
-        "finish_reason": spent.finish,
-    }
-    return {**head, "object": "chat.completion", "choices": [choice], "usage": spent.usage()}
+        message["tool_calls"] = [tool_call(tool, text)]
+    logprobs = _logprobs(tokens, request) if request.logprobs and tool is None else None
+    return completion(head, message, finish=spent.finish, usage=spent.usage(), logprobs=logprobs)
 
 
 async def _events(
@@ -264,40 +254,28 @@ async def _events(
     spent: _Spent,
     head: dict[str, Any],
 ) -> AsyncGenerator[bytes, None]:
-    def chunk(delta: dict[str, Any], **rest: Any) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None, **rest}
-        return sent({"choices": [choice]})
-
-    def sent(part: dict[str, Any]) -> bytes:
-        data = {**head, "object": "chat.completion.chunk", **part}
-        return event_bytes(Event(json.dumps(data, ensure_ascii=False)))
-
+    chunks = Chunks(head)
     called = False
     try:
-        yield chunk({"role": "assistant", "content": ""})
+        yield chunks.delta({"role": "assistant", "content": ""})
         one = first
         while one is not None:
             if one.tool is not None:
                 called = True
-                yield chunk({"tool_calls": [{"index": 0, **_call(one.tool, "")}]})
+                yield chunks.delta({"tool_calls": [{"index": 0, **tool_call(one.tool, "")}]})
             elif called:
                 piece = {"index": 0, "function": {"arguments": one.text}}
-                yield chunk({"tool_calls": [piece]})
+                yield chunks.delta({"tool_calls": [piece]})
             else:
                 logprobs = _logprobs(one.tokens, request) if request.logprobs else None
-                yield chunk({"content": one.text}, logprobs=logprobs)
+                yield chunks.delta({"content": one.text}, logprobs=logprobs)
             one = await anext(told, None)
-        yield chunk({}, finish_reason=spent.finish)
+        yield chunks.delta({}, finish=spent.finish)
         if request.usage_in_stream:
-            yield sent({"choices": [], "usage": spent.usage()})
-        yield event_bytes(Event("[DONE]"))
+            yield chunks.usage(spent.usage())
+        yield DONE
     finally:
         await told.aclose()
-
-
-def _call(tool: str, arguments: str) -> dict[str, Any]:
-    function = {"name": tool, "arguments": arguments}
-    return {"id": f"call_{uuid4().hex[:24]}", "type": "function", "function": function}
 
 
 def _logprobs(tokens: Sequence[Token], request: LocalRequest) -> dict[str, Any]:
@@ -311,7 +289,3 @@ def _logprobs(tokens: Sequence[Token], request: LocalRequest) -> dict[str, Any]:
         }
         content.append({**told, "top_logprobs": [told] if request.top_logprobs else []})
     return {"content": content, "refusal": None}
-
-
-async def _once(body: bytes) -> AsyncGenerator[bytes, None]:
-    yield body

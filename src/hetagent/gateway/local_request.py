@@ -13,6 +13,7 @@ from typing import Any
 
 from hetagent.gateway.apis import Refusal
 from hetagent.gateway.local_schema import any_object, json_type, words
+from hetagent.gateway.openai_form import wants_usage
 from hetagent.models.base import Message
 from hetagent.schema import OutputType
 
@@ -117,7 +118,6 @@ def read_request(data: Json) -> LocalRequest:
         raise _refused("A local model gives one answer: n has to be 1.")
     tools = _tools(data.get("tools"))
     tools, must_call = _chosen(tools, data.get("tool_choice"))
-    options = data.get("stream_options")
     return LocalRequest(
         messages=_messages(data.get("messages"), tools),
         output=_output(data.get("response_format")),
@@ -127,7 +127,7 @@ def read_request(data: Json) -> LocalRequest:
         stop=_stop(data.get("stop")),
         logprobs=data.get("logprobs") is True,
         top_logprobs=_top_logprobs(data) > 0,
-        usage_in_stream=isinstance(options, Mapping) and options.get("include_usage") is True,
+        usage_in_stream=wants_usage(data),
     )
 
 

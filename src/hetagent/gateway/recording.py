@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hetagent.gateway.assemble import Assembled, assemble_anthropic, assemble_openai
+from hetagent.gateway.calls import Served
 from hetagent.gateway.headers import header
 from hetagent.learn.loose import count, mapping
 from hetagent.learn.provenance import Provenance
@@ -46,7 +47,7 @@ def make_record(recording: Recording) -> CallRecord:
         usage = recording.usage()
     model = (response or {}).get("model")
     served = model if isinstance(model, str) else None
-    return CallRecord(
+    record = CallRecord(
         id=call.id,
         time=call.time,
         form=call.form,
@@ -70,6 +71,7 @@ def make_record(recording: Recording) -> CallRecord:
         interactive=bool(call.marks.interactive),
         tags={**call.marks.tags, "upstream": upstream.name},
     )
+    return record if recording.served is None else _told(record, recording.served)
 
 
 def usage_of(form: Form, response: Mapping[str, Any]) -> Usage:
@@ -87,6 +89,22 @@ def usage_of(form: Form, response: Mapping[str, Any]) -> Usage:
         count(mapping(usage.get("prompt_tokens_details")).get("cached_tokens")),
         count(mapping(usage.get("completion_tokens_details")).get("reasoning_tokens")),
     )
+
+
+def _told(record: CallRecord, served: Served) -> CallRecord:
+    """The record of a call of a workload that was converted."""
+    tags = dict(record.tags)
+    if served.by == "slm":
+        del tags["upstream"]  # which was not asked
+    if served.binding is not None:
+        tags["binding"] = served.binding
+    told = record.with_(
+        served_by=served.by, reason=served.reason, workload=served.workload, tags=tags
+    )
+    if served.by == "llm":
+        return told
+    # No model is to be taught by what a small one said.
+    return told.with_(served_model=served.model, cost_usd=0.0, trainable="no-train")
 
 
 def _read(recording: Recording, form: Form, pieces: Pieces) -> Assembled:

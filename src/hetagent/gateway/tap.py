@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
-from hetagent.gateway.calls import Answer, Call
+from hetagent.gateway.calls import Answer, Call, Served
 from hetagent.gateway.headers import Headers
 from hetagent.gateway.limits import Limits
 from hetagent.gateway.recording import make_record
@@ -46,6 +46,7 @@ class Recording:
         seconds: Until the end.
         ended: Whether that is known.
         usage: The tokens, as the upstream knows them itself.
+        served: Who answered, where the call is of a workload that was converted.
     """
 
     call: Call
@@ -62,13 +63,15 @@ class Recording:
     seconds: float = 0.0
     ended: bool = False
     usage: Callable[[], Usage] = Usage
+    served: Served | None = None
 
     def __post_init__(self) -> None:
         self._take(len(self.call.body))
 
     def begin(self, status: int, answer: Answer) -> None:
         """Note the head of the answer."""
-        self.status, self.headers, self.usage = status, answer.headers, answer.usage
+        self.status, self.headers = status, answer.headers
+        self.usage, self.served = answer.usage, answer.served
 
     def add(self, piece: bytes) -> None:
         """Note a piece of the answer."""

@@ -125,7 +125,7 @@ def _type_of(schema: Schema, root: Schema, within: frozenset[str] = frozenset())
     if kind == "array" and "prefixItems" not in schema:
         items = _type_of(schema.get("items", {}), root, within)
         return None if items is None else pa.list_(items)
-    if kind == "object" and schema.get("properties"):
+    if kind == "object" and schema.get("properties") and not schema.get("additionalProperties"):
         parts = {n: _type_of(part, root, within) for n, part in schema["properties"].items()}
         return None if None in parts.values() else pa.struct(list(parts.items()))
     simple = {"string": pa.string(), "integer": pa.int64(), "number": pa.float64()}

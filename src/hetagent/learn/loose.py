@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hetagent.json_types import items, mapping
+
 __all__ = ["count", "items", "mapping"]
-
-
-def mapping(value: Any) -> Mapping[str, Any]:
-    """An object, or an empty one."""
-    return value if isinstance(value, Mapping) else {}
-
-
-def items(value: Any) -> Sequence[Any]:
-    """A list, or an empty one."""
-    return value if isinstance(value, list | tuple) else ()
 
 
 def count(value: Any) -> int | None:

@@ -57,7 +57,7 @@ def read_outcome(
         workload=marks.workload or skill.name,
         trainable=_trainable(served, provenance),
         interactive=bool(marks.interactive),
-        tags=marks.tags,
+        tags=marks.tags if outcome.binding is None else {**marks.tags, "binding": outcome.binding},
     )
 
 

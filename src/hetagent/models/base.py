@@ -46,15 +46,17 @@ class Request:
     """What a model is asked.
 
     Attributes:
-        messages: The prompt; all but the last message are the skill's fixed part and equal
-            between calls of one skill, the last holds this call's inputs.
+        messages: The prompt; the last message holds this call's inputs.
         output: The type of the answer, with its closed JSON Schema.
         max_tokens: Upper bound of the answer's length, in tokens.
+        fixed: How many messages, from the first, are equal between calls of one skill, so that they
+            are worth keeping evaluated; ``None`` for all but the last.
     """
 
     messages: tuple[Message, ...]
     output: OutputType[Any]
     max_tokens: int
+    fixed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

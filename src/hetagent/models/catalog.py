@@ -111,6 +111,8 @@ class CatalogModel:
         role: What it is the default for.
         summary: What to know about it, in a few words.
         unsupported: Why it cannot be run; ``None`` where it can.
+        languages: ISO 639-1 codes of the languages its makers name; ``None`` where they name none.
+        reasoning: Whether it was trained to reason before it answers.
     """
 
     name: str
@@ -127,6 +129,8 @@ class CatalogModel:
     role: Literal["slm", "llm"] | None = None
     summary: str = ""
     unsupported: str | None = field(default=None)
+    languages: tuple[str, ...] | None = None
+    reasoning: bool = False
 
 
 @functools.cache
@@ -232,6 +236,8 @@ def _parse_model(entry: Mapping[str, Any]) -> CatalogModel:
     fields = dict(entry)
     name = fields["name"] = fields["name"].lower()
     fields["quantisations"] = tuple(_parse_quantisation(name, q) for q in entry["quantisations"])
+    if (languages := entry.get("languages")) is not None:
+        fields["languages"] = tuple(languages)
     return CatalogModel(**fields)
 
 

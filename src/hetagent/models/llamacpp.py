@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,7 @@ class LlamaCpp(LocalModel):
         store_prefixes: Whether to keep the evaluated fixed parts of prompts on disk, so that a new
             process need not evaluate them again; in hetagent's cache folder, or in the one given.
         chat_template: A Jinja chat template, instead of the file's own.
+        name: A short name for tables, traces and messages; by default what ``model`` says.
         progress: Whether to show a download's progress; by default on a terminal.
 
     Raises:
@@ -82,6 +84,7 @@ class LlamaCpp(LocalModel):
         all_labels: bool = True,
         store_prefixes: bool | str | os.PathLike[str] = False,
         chat_template: str | None = None,
+        name: str | None = None,
         progress: bool | None = None,
     ) -> None:
         from hetagent.engine.speed import usable_cpus
@@ -108,7 +111,7 @@ class LlamaCpp(LocalModel):
         reference = os.fspath(model)
         self.path: Path = resolve(reference, progress=progress)
         is_path = reference.endswith(self.path.name)
-        super().__init__(self.path.stem if is_path else reference)
+        super().__init__(name or (self.path.stem if is_path else reference))
         named = adapters if isinstance(adapters, Mapping) else dict.fromkeys(adapters, 1.0)
         self._adapters = {Path(path): float(scale) for path, scale in named.items()}
         for path in self._adapters:
@@ -128,6 +131,7 @@ class LlamaCpp(LocalModel):
         self._decoder: Decoder | None = None
         self._engine: Engine | None = None
         self._loaded_adapters: Adapters = ()
+        self._spelled: dict[tuple[str, str], Lesson] = {}
 
     def stats(self) -> Stats:
         """What the engine does now: jobs, prefixes, and the use of the KV cache.
@@ -180,12 +184,17 @@ class LlamaCpp(LocalModel):
 
         assert self._decoder is not None
         assert self._engine is not None
-        return lesson(
-            self._decoder.begin(request),
-            text,
-            vocabulary=self._engine.vocabulary,
-            end=self._decoder.end_of_turn,
+        decoding = self._decoder.begin(request)
+        # A label has the same tokens after every prompt.
+        label = (request.output.fingerprint, text) if request.output.labels else None
+        if label is not None and (known := self._spelled.get(label)) is not None:
+            return replace(known, prompt=decoding.prompt, fixed=decoding.fixed)
+        found = lesson(
+            decoding, text, vocabulary=self._engine.vocabulary, end=self._decoder.end_of_turn
         )
+        if label is not None:
+            self._spelled[label] = found
+        return found
 
     def _open(self) -> list[Callable[[], None]]:
         from hetagent.engine.chat import ChatTokenizer

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hetagent.errors import RegistryError
@@ -15,6 +15,7 @@ from hetagent.registry import disk
 __all__ = ["Artifacts", "is_hash"]
 
 _HASH = re.compile(r"[0-9a-f]{64}")
+_PIECE = 2**22
 
 
 class Artifacts:
@@ -30,13 +31,16 @@ class Artifacts:
         self._objects = folder / "objects"
         self._partial = folder / "partial"
 
-    def put(self, source: bytes | os.PathLike[str]) -> str:
+    def put(
+        self, source: bytes | os.PathLike[str], *, tell: Callable[[int], None] | None = None
+    ) -> str:
         """Keep a copy of a file, or bytes; what is there already stays.
 
         When this returns, it is on the disk.
 
         Args:
             source: The content, or the path of a file with it.
+            tell: Told how many bytes of a file were copied, piece by piece.
 
         Returns:
             The SHA-256 of the content, in hexadecimal.
@@ -53,7 +57,7 @@ class Artifacts:
                 written.write_bytes(source)
             else:
                 # Never a link: who has the file could change what is kept.
-                shutil.copyfile(source, written)
+                _copy(source, written, tell)
             sha256 = _sha256_of(written)
             target = self._place(sha256)
             for folder in (self._objects, target.parent):
@@ -128,6 +132,16 @@ def _check(path: Path, expected: str, found: str) -> None:
             f"The artifact {path} was changed or damaged: its SHA-256 is {found}.",
             hint="Put the file it was made of again, or bring it back from a copy of the folder.",
         )
+
+
+def _copy(source: os.PathLike[str], target: Path, tell: Callable[[int], None] | None) -> None:
+    if tell is None:
+        shutil.copyfile(source, target)
+        return
+    with open(source, "rb") as found, target.open("wb") as file:
+        while piece := found.read(_PIECE):
+            file.write(piece)
+            tell(len(piece))
 
 
 def _sha256_of(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -63,9 +63,11 @@ class Registry:
     def __repr__(self) -> str:
         return f"Registry({str(self.folder)!r})"
 
-    def put(self, source: bytes | os.PathLike[str]) -> str:
+    def put(
+        self, source: bytes | os.PathLike[str], *, tell: Callable[[int], None] | None = None
+    ) -> str:
         """Keep an artifact, and tell its hash; see `hetagent.registry.artifacts.Artifacts.put`."""
-        return self._artifacts.put(source)
+        return self._artifacts.put(source, tell=tell)
 
     def path(self, sha256: str) -> Path:
         """Where an artifact is.
@@ -74,6 +76,18 @@ class Registry:
             RegistryError: There is none.
         """
         return self._artifacts.path(sha256)
+
+    def has(self, sha256: str) -> bool:
+        """Whether there is such an artifact."""
+        return self._artifacts.has(sha256)
+
+    def read(self, sha256: str) -> bytes:
+        """The content of an artifact.
+
+        Raises:
+            RegistryError: There is none, or its content is not what it was.
+        """
+        return self._artifacts.read(sha256)
 
     def add(self, binding: Binding) -> str:
         """Keep a binding; it serves nothing until it is switched to.

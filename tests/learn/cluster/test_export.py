@@ -106,8 +106,10 @@ def test_tools_are_functions(files):
 def test_tools_that_vary_are_an_input(files):
     skill = skill_of(files["any_tool"])
     assert skill.parameters == ("message", "tools")
-    found = run(skill, {"tool": "x", "arguments": "{}"}, message="do x", tools="[]")
-    assert (found.tool, found.arguments) == ("x", "{}")
+    offered = [{"name": "x", "parameters": {"properties": {"day": {"type": "string"}}}}]
+    call = {"tool": "x", "arguments": {"day": "Monday"}}
+    found = run(skill, call, message="do x", tools=offered)
+    assert found == ToolCall("x", {"day": "Monday"})
 
 
 def test_free_text_is_a_string(files):

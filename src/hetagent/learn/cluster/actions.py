@@ -11,7 +11,16 @@ from typing import Any, Literal
 
 from hetagent.learn.cluster.read import Call
 
-__all__ = ["Kind", "Output", "answered_alike", "label_of", "observe", "overlap", "schema_of"]
+__all__ = [
+    "Kind",
+    "Output",
+    "answered_alike",
+    "label_of",
+    "observe",
+    "overlap",
+    "schema_of",
+    "undecorated",
+]
 
 Kind = Literal["labels", "tools", "json", "text"]
 
@@ -35,6 +44,7 @@ _MARKED = re.compile(
     r"(?:\[/(?P=tag)\]|</(?P=element)>)\s*",
     re.DOTALL,
 )
+_FENCED = re.compile(r"\s*```(?:json)?\s*(?P<inside>.*?)\s*```\s*", re.DOTALL)
 _FENCE = re.compile(r"(?:[^\n`]*\n){0,3}\s*```(?!json|text|markdown|md\b)\w*[^\n]*\n")
 _PROGRAM = re.compile(
     r"\s*(?:def |class |import |from \w[\w.]* import |@\w|#include|#!|function |const |let |"
@@ -184,13 +194,23 @@ def _kind(value: Any) -> str:
 
 def _json(text: str) -> Any:
     """The JSON in an answer, also between marks or fenced; the text itself where there is none."""
-    marked = _MARKED.fullmatch(text)
-    inside = marked["inside"] if marked else text
-    fenced = re.fullmatch(r"\s*```(?:json)?\s*(.*?)\s*```\s*", inside, re.DOTALL)
     try:
-        return json.loads(fenced[1] if fenced else inside)
+        return json.loads(undecorated(text)[1])
     except (ValueError, RecursionError):
         return text
+
+
+def undecorated(text: str) -> tuple[str, str, str]:
+    """What stands around an answer, such as a fence or an agent's own marks.
+
+    Returns:
+        The text before it, the answer itself, and the text after it.
+    """
+    marked = _MARKED.fullmatch(text)
+    start, end = marked.span("inside") if marked else (0, len(text))
+    fenced = _FENCED.fullmatch(text, start, end)
+    start, end = fenced.span("inside") if fenced else (start, end)
+    return text[:start], text[start:end], text[end:]
 
 
 def _asked(calls: Sequence[Call]) -> dict[str, Any]:

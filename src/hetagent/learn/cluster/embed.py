@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hetagent.errors import MissingExtraError
 
-__all__ = ["Embed", "Vectors", "cohesion", "mean_direction", "unit", "wordllama"]
+__all__ = ["Embed", "Vectors", "cohesion", "mean_direction", "table_bytes", "unit", "wordllama"]
 
 Vectors: TypeAlias = NDArray[np.float32]
 
@@ -30,6 +30,15 @@ def wordllama(texts: Sequence[str]) -> Vectors:
     """
     model = _loaded()
     return np.asarray(model.embed([text[:_LONGEST] for text in texts]), np.float32)
+
+
+def table_bytes() -> int:
+    """Size of WordLlama's table of vectors in memory.
+
+    Raises:
+        MissingExtraError: WordLlama is not installed.
+    """
+    return int(_loaded().embedding.nbytes)
 
 
 @cache

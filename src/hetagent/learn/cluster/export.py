@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from keyword import iskeyword
 from typing import Any
 
@@ -10,7 +11,7 @@ from hetagent.learn.cluster.slot_types import RESERVED, Types, class_name, liter
 from hetagent.learn.cluster.slots import Slot, slug
 from hetagent.learn.cluster.workload import Workload
 
-__all__ = ["export"]
+__all__ = ["export", "instructions_of", "skill_name", "tool_names"]
 
 _WIDTH = 100
 _ALIAS = "Answer"
@@ -23,27 +24,34 @@ def export(workload: Workload) -> str:
     the JSON Schema, a tool's call, or ``str``. Tools are declared as functions that do nothing yet.
     """
     types = Types()
-    name = slug(workload.name)
-    name = f"{name}_task" if name in RESERVED.union(workload.output.tools) else name
+    name = skill_name(workload)
     inputs = _inputs(workload.inputs, types)
-    functions: list[str] = []
+    functions: list[_Function] = []
     aliases: list[str] = []
     decorator = "@skill"
     if workload.output.kind == "tools" and workload.tools:
-        functions, offered = _functions(workload.tools, types, taken={name})
-        decorator, kind = f"@skill(output=tools({', '.join(offered)}))", "None"
+        functions = _functions(workload.tools, types, taken={name})
+        offered = ", ".join(one.name for one in functions)
+        decorator, kind = f"@skill(output=tools({offered}))", "None"
     else:
         kind = _output(workload, types)
         if kind.startswith("Literal[") and len(kind) > _WIDTH // 2:
             listed = "".join(f"    {literal([one])[8:-1]},\n" for one in workload.output.labels)
             aliases, kind = [f"{_ALIAS} = Literal[\n{listed}]"], _ALIAS
         if workload.output.kind == "tools":
-            inputs.append("tools: str")
+            inputs.append(f"{unused('tools', [slot.name for slot in workload.inputs])}: Offered")
     signature = _signature(name, inputs, kind)
-    body = [f"{decorator}\n{signature}\n{_docstring(_instructions(workload))}"]
-    blocks = [*aliases, *types.classes.values(), *functions, *body]
-    imports = _imports(types, tools=bool(functions))
+    body = [f"{decorator}\n{signature}\n{_docstring(instructions_of(workload))}"]
+    sources = [one.source for one in functions]
+    blocks = [*aliases, *types.classes.values(), *sources, *body]
+    imports = _imports(types, workload)
     return "\n\n\n".join([f"{_head(workload)}\n\n{imports}", *blocks]) + "\n"
+
+
+def skill_name(workload: Workload) -> str:
+    """What its skill is called."""
+    name = slug(workload.name)
+    return f"{name}_task" if name in RESERVED.union(workload.output.tools) else name
 
 
 def _head(workload: Workload) -> str:
@@ -55,12 +63,15 @@ def _head(workload: Workload) -> str:
     return "\n".join([*lines, "", "from __future__ import annotations"])
 
 
-def _imports(types: Types, *, tools: bool) -> str:
+def _imports(types: Types, workload: Workload) -> str:
     typing, pydantic = (
         sorted(name for found, name in types.uses if found == module)
         for module in ("typing", "pydantic")
     )
-    ours = ["from hetagent import skill, tools" if tools else "from hetagent import skill"]
+    names = ["skill"]
+    if workload.output.kind == "tools":
+        names = ["skill", "tools"] if workload.tools else ["Offered", "ToolCall", "skill"]
+    ours = [f"from hetagent import {', '.join(names)}"]
     if pydantic:
         ours.append(f"from pydantic import {', '.join(pydantic)}")
     standard = [f"from typing import {', '.join(typing)}", ""] if typing else []
@@ -87,26 +98,34 @@ def _output(workload: Workload, types: Types) -> str:
         case "json":
             return types.of(output.schema, name=class_name(workload.name))
         case "tools":
-            return types.of(_ANY_CALL, name="Call")
+            return "ToolCall[object] | None"
         case "text":
             return "str"
 
 
-_ANY_CALL: Mapping[str, Any] = {
-    "type": "object",
-    "properties": {
-        "tool": {"type": "string", "description": "name of the tool"},
-        "arguments": {"type": "string", "description": "JSON object"},
-    },
-    "required": ["tool", "arguments"],
-}
+@dataclass(frozen=True, slots=True)
+class _Function:
+    """A tool as a function: its source, its name, and its parameter for each key of the tool's."""
+
+    source: str
+    name: str
+    keys: Mapping[str, str]
+
+
+def tool_names(workload: Workload) -> dict[str, tuple[str, Mapping[str, str]]]:
+    """What `export` calls a workload's tools: the function, and its parameter for each argument."""
+    functions = _functions(workload.tools, Types(), taken={skill_name(workload)})
+    return {
+        str(tool["name"]): (one.name, one.keys)
+        for tool, one in zip(workload.tools, functions, strict=True)
+    }
 
 
 def _functions(
     tools: Sequence[Mapping[str, Any]], types: Types, *, taken: set[str]
-) -> tuple[list[str], list[str]]:
-    """A function for each tool, and their names."""
-    sources: list[str] = []
+) -> list[_Function]:
+    """A function for each tool."""
+    found: list[_Function] = []
     names: list[str] = []
     for tool in tools:
         name = unused(_identifier(str(tool["name"])), RESERVED.union(taken, types.classes, names))
@@ -125,12 +144,13 @@ def _functions(
                 union = kind if "None" in kind.split(" | ") else f"{kind} | None"
                 others.append(f"{keys[-1]}: {union} = None")
         about = tool["description"] or f"The tool {tool['name']}."
-        sources.append(
+        source = (
             f"{_signature(name, [*wanted, *others], 'object')}\n{_docstring(about)}\n"
             f'    raise NotImplementedError("Put here what {name} does.")'
         )
+        found.append(_Function(source, name, dict(zip(properties, keys, strict=True))))
         names.append(name)
-    return sources, names
+    return found
 
 
 def _identifier(name: str) -> str:
@@ -146,7 +166,8 @@ def _signature(name: str, inputs: Sequence[str], kind: str) -> str:
     return f"def {name}(\n{parts}) -> {kind}:"
 
 
-def _instructions(workload: Workload) -> str:
+def instructions_of(workload: Workload) -> str:
+    """What its skill is told to do: its template's text, or at least its name."""
     if workload.instructions:
         return workload.instructions
     if workload.output.kind == "tools":

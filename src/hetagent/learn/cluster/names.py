@@ -14,7 +14,7 @@ from hetagent.learn.cluster.workload import Workload
 if TYPE_CHECKING:
     from hetagent.models.base import Model
 
-__all__ = ["Namer", "by_model", "names"]
+__all__ = ["Namer", "by_model", "distinctive", "names"]
 
 Namer = Callable[[Workload], str]
 """A workload without a name to words for it."""
@@ -106,6 +106,16 @@ def by_model(model: Model) -> Namer:
         )
 
     return ask
+
+
+def distinctive(texts: Sequence[Sequence[str]]) -> list[list[str]]:
+    """For each of some groups of texts the terms that set it apart from the others, best first."""
+    counts = [Counter(term for text in some for term in set(_words(text))) for some in texts]
+    every: Counter[str] = Counter()
+    for one in counts:
+        every.update(one)
+    mean = every.total() / max(1, len(counts))
+    return [_best(one, every, mean) for one in counts]
 
 
 def _best(terms: Counter[str], every: Counter[str], mean: float) -> list[str]:

@@ -12,11 +12,12 @@ from hetagent.learn.cluster.embed import Embed, Vectors, unit
 from hetagent.learn.cluster.forms import Form, Forms
 from hetagent.learn.cluster.groups import By, Group
 from hetagent.learn.cluster.merge import merged, shared_by
-from hetagent.learn.cluster.read import Call, Hashes, shingles
+from hetagent.learn.cluster.read import Call, Hashes, shingles, whole_prompt
 from hetagent.learn.cluster.slots import Slot, Template
 from hetagent.learn.cluster.templates import Matcher
+from hetagent.learn.record import CallRecord
 
-__all__ = ["Pattern", "Patterns"]
+__all__ = ["Match", "Pattern", "Patterns"]
 
 _NONE = np.empty(0, np.float32)
 
@@ -47,6 +48,23 @@ class Pattern:
     centres: Vectors
     radius: float
 
+    def read(self, record: CallRecord) -> dict[str, str] | None:
+        """What a prompt has in the slots, by their names; ``None`` where its text is another one.
+
+        Nothing is cut. A group without a template has no slots.
+        """
+        values = self.template.values(whole_prompt(record)) if len(self.fixed) else None
+        if values is None:
+            return None
+        return {slot.name: value for slot, value in zip(self.slots, values, strict=True)}
+
+    def covers(self, other: Pattern) -> bool:
+        """Whether prompts that have another pattern's text fit this one's, too."""
+        if self.form != other.form or not len(other.fixed):
+            return False
+        some = other.template.filled(["x"] * (len(other.template.pieces) - 1))
+        return self.template.values(some) is not None
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON data, without its arrays."""
         return {
@@ -72,6 +90,23 @@ class Pattern:
             centres,
             data["radius"],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What a prompt was recognised as.
+
+    Attributes:
+        name: The workload's.
+        pattern: What the prompt looks like; ``None`` where the caller named a workload whose
+            calls look otherwise.
+        values: What is in the pattern's slots, by their names; ``None`` where the fixed text is
+            not wholly the pattern's, or there is none.
+    """
+
+    name: str
+    pattern: Pattern | None = None
+    values: Mapping[str, str] | None = None
 
 
 class Patterns:

@@ -26,6 +26,7 @@ __all__ = [
     "prompt_parts",
     "read_call",
     "shingles",
+    "whole_prompt",
     "words",
 ]
 
@@ -88,6 +89,11 @@ def read_call(record: CallRecord) -> Call:
     )
 
 
+def whole_prompt(record: CallRecord) -> str:
+    """What `Call.text` is of a call, but nothing of it is cut."""
+    return _prompt(chat(record).messages, most=None)
+
+
 def as_record(request: Mapping[str, Any], *, form: Form = "openai.chat") -> CallRecord:
     """A request that has no response yet, as a record."""
     now = datetime.now(UTC)
@@ -138,8 +144,8 @@ _CODES = _Codes()
 _FACTORS = [np.uint64(pow(0x9E3779B97F4A7C15, place + 1, 2**64)) for place in range(SHINGLE)]
 
 
-def _prompt(messages: Sequence[Said]) -> str:
-    return "".join(f"{BREAK}{role}\n{text}\n" for role, text in _kept(messages))
+def _prompt(messages: Sequence[Said], *, most: int | None = _HEAD + _TAIL) -> str:
+    return "".join(f"{BREAK}{role}\n{_cut(text, most)}\n" for role, text in _kept(messages))
 
 
 def prompt_parts(text: str) -> list[tuple[str, str]]:
@@ -152,17 +158,17 @@ def _kept(messages: Sequence[Said]) -> Iterable[tuple[str, str]]:
     """System messages, the user's first, and the last; what lies between is history."""
     for one in messages:
         if one.role == "system":
-            yield "system", _cut(one.text)
+            yield "system", one.text
     others = [one for one in messages if one.role != "system"]
     if others:
-        yield others[0].role, _cut(others[0].text)
+        yield others[0].role, others[0].text
     if len(others) > 1:
-        yield f"last_{others[-1].role}", _cut(others[-1].text)
+        yield f"last_{others[-1].role}", others[-1].text
 
 
-def _cut(text: str) -> str:
+def _cut(text: str, most: int | None = _HEAD + _TAIL) -> str:
     text = text.replace(BREAK, " ")
-    return text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]} … {text[-_TAIL:]}"
+    return text if most is None or len(text) <= most else f"{text[:_HEAD]} … {text[-_TAIL:]}"
 
 
 def _schema(found: Chat) -> str:

@@ -18,8 +18,8 @@ _KEPT = re.compile(r"model_|_|(copy|json|dict|schema|construct|validate|parse_\w
 _TYPES = frozenset({"bool", "float", "int", "list", "str"})
 
 RESERVED = frozenset({
-    "Answer", "BaseModel", "Field", "Literal", "NotImplementedError", "annotations", "bool",
-    "float", "int", "list", "none", "object", "skill", "str", "tools",
+    "Answer", "BaseModel", "Field", "Literal", "NotImplementedError", "Offered", "ToolCall",
+    "annotations", "bool", "float", "int", "list", "none", "object", "skill", "str", "tools",
 })  # fmt: skip
 """Names that an exported file has a use for."""
 
@@ -93,7 +93,7 @@ class Types:
         title = unused(name, RESERVED.union(self.classes))
         self.classes[title] = ""  # the name is taken while its parts are written
         self.uses.add(("pydantic", "BaseModel"))
-        required = schema.get("required", list(properties))
+        required = schema.get("required", ())
         lines = [f"class {title}(BaseModel):"]
         taken: list[str] = []
         for key, part in properties.items():

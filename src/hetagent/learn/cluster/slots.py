@@ -138,6 +138,16 @@ class Template:
         found.append(text[place : len(text) - len(last)])
         return [_plain(one) for one in found]
 
+    def filled(self, values: Sequence[str]) -> str:
+        """The prompt that has these values in its slots.
+
+        It is `values` turned round, but for white space at the ends of what is in a slot.
+        """
+        first, *others = self.pieces
+        return first + "".join(
+            f"{value}{piece}" for value, piece in zip(values, others, strict=True)
+        )
+
     def slots(self, texts: Sequence[str]) -> tuple[Slot, ...]:
         """Its slots, with names and types, by what some prompts have in them."""
         rows = [values for text in texts if (values := self.values(text)) is not None]

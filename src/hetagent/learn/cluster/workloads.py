@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -17,11 +16,11 @@ import numpy as np
 from hetagent.errors import InputError, MissingExtraError, StoreError
 from hetagent.learn.cluster.describe import Sums, counted, describe
 from hetagent.learn.cluster.embed import Embed, wordllama
+from hetagent.learn.cluster.finding import members_of, patterns_of
 from hetagent.learn.cluster.forms import Forms
-from hetagent.learn.cluster.groups import LEAST, Group, Grouping, fewest_of
 from hetagent.learn.cluster.names import Namer, names
-from hetagent.learn.cluster.patterns import Pattern, Patterns
-from hetagent.learn.cluster.read import Call, as_record, instructed, read_call, shingles
+from hetagent.learn.cluster.patterns import Match, Pattern, Patterns
+from hetagent.learn.cluster.read import as_record, read_call
 from hetagent.learn.cluster.sample import Progress, Sample, told, usable
 from hetagent.learn.cluster.workload import Workload
 from hetagent.learn.record import CallRecord, Form
@@ -132,8 +131,8 @@ class Workloads:
     ) -> Self:
         """The workloads of a sample."""
         taken, calls = drawn.records, drawn.calls
-        patterns, given = _patterns([one.workload for one in taken], calls, embed, least)
-        members = _members(taken, calls, patterns, given)
+        patterns, given = patterns_of([one.workload for one in taken], calls, embed, least)
+        members = members_of(taken, calls, patterns, given)
         patterns = patterns.only([bool(rows) for rows, _ in members])
         totals = drawn.sums
         described: list[Workload] = []
@@ -230,6 +229,38 @@ class Workloads:
             return record.workload
         found = self._patterns.find(read_call(record))
         return None if found is None else self._workloads[found[1]].name
+
+    def match(
+        self, call: CallRecord | Mapping[str, Any], *, form: Form = "openai.chat"
+    ) -> Match | None:
+        """As `assign`, with the pattern that the prompt has, and what is in its slots."""
+        record = call if isinstance(call, CallRecord) else as_record(call, form=form)
+        found = self._patterns.find(read_call(record))
+        if found is None:
+            return None if record.workload is None else Match(record.workload)
+        pattern, number = found
+        name = record.workload or self._workloads[number].name
+        own = name in (self._workloads[owner].name for owner in pattern.owners)
+        return Match(name, pattern, pattern.read(record)) if own else Match(name)
+
+    def wordings(self, name: str) -> tuple[tuple[Pattern, bool], ...]:
+        """The patterns that a workload's calls have, that of its inputs first.
+
+        Returns:
+            With each, whether what fits its text is of this workload whoever looks: no other
+            pattern's prompts, and no other workload's, fit it too.
+
+        Raises:
+            InputError: There is no such workload.
+        """
+        workload = self[name]
+        number = self._workloads.index(workload)
+        own = [one for one in self._patterns.patterns if number in one.owners]
+        own.sort(key=lambda one: one.slots != workload.inputs)
+        others = [one for one in self._patterns.patterns if number not in one.owners]
+        return tuple(
+            (one, one.owners == (number,) and not any(map(one.covers, others))) for one in own
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The workloads as JSON data, the largest first, without what recognises them."""
@@ -358,56 +389,6 @@ class Workloads:
 def _reasons(left_out: Mapping[str, int]) -> str:
     said = ", ".join(f"{count:,} {why}" for why, count in left_out.items())
     return f" (left out: {said})" if said else ""
-
-
-def _patterns(
-    given: Sequence[str | None], calls: Sequence[Call], embed: Embed, least: int | None
-) -> tuple[Patterns, list[str | None]]:
-    """What the workloads look like, and the name that each was given."""
-    fewest = least or fewest_of(len(calls))
-    prompts = [shingles(call.text) for call in calls]
-    heads = [instructed(call.text) for call in calls]
-    forms = Forms.of(calls, least=fewest)
-    alike = least or max(LEAST, fewest)
-    grouping = Grouping(calls, prompts, heads, forms, embed, fewest, alike)
-    found: list[Group] = []
-    sets: dict[str | None, list[int]] = {}
-    for place, name in enumerate(given):
-        sets.setdefault(name, []).append(place)
-    for name, places in sets.items():
-        found += grouping.groups(np.array(places), given=name)
-    patterns, merged = Patterns.of(found, calls, forms=forms, embed=embed)
-    owners = [next((found[p].given for p in some if found[p].given), None) for some in merged]
-    # Those of which there are too few calls to tell what they look like.
-    owners += [one for one in dict.fromkeys(given) if one is not None and one not in owners]
-    return patterns, owners
-
-
-def _members(
-    records: Sequence[CallRecord],
-    calls: Sequence[Call],
-    patterns: Patterns,
-    given: Sequence[str | None],
-) -> list[tuple[list[int], list[Pattern]]]:
-    """For each workload its calls, and its patterns, the most common first."""
-    rows: list[list[int]] = [[] for _ in given]
-    counts: list[Counter[int]] = [Counter() for _ in given]
-    place_of = {id(one): place for place, one in enumerate(patterns.patterns)}
-    number_of = {name: number for number, name in enumerate(given) if name is not None}
-    for row, (record, call) in enumerate(zip(records, calls, strict=True)):
-        found = patterns.find(call)
-        number = found[1] if found is not None else None
-        if record.workload is not None:
-            number = number_of[record.workload]
-        if number is None:
-            continue
-        rows[number].append(row)
-        if found is not None and found[1] == number:
-            counts[number][place_of[id(found[0])]] += 1
-    return [
-        (some, [patterns.patterns[place] for place, _ in often.most_common()])
-        for some, often in zip(rows, counts, strict=True)
-    ]
 
 
 def _private(path: str, flags: int) -> int:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
 
+from hetagent.json_types import misfit
 from hetagent.learn.chat import Chat
-from hetagent.learn.curate.example import canonical, json_of
+from hetagent.learn.curate.example import json_of
 from hetagent.learn.curate.recipe import Recipe
 from hetagent.learn.loose import items
 from hetagent.learn.record import CallRecord
-
-if TYPE_CHECKING:
-    from jsonschema.protocols import Validator
 
 __all__ = [
     "CALLS",
     "CHECKS",
     "answered",
     "first_fault",
+    "only_text",
     "permitted",
     "shaped",
     "wanted",
@@ -74,7 +71,7 @@ def answered(record: CallRecord, chat: Chat, recipe: Recipe) -> str | None:
         return "truncated"
     if chat.refused or chat.stop == "content_filter" or _refuses(chat, recipe):
         return "refused"
-    if not set(_kinds(record)) <= set(_READ):
+    if not only_text(record):
         return "not only text"
     if not any(one.text.strip() or one.calls for one in chat.messages):
         return "empty prompt"
@@ -93,7 +90,7 @@ def well_called(record: CallRecord, chat: Chat, recipe: Recipe) -> str | None:
         arguments = json_of(call.arguments or "{}", _MISSING)
         if not isinstance(arguments, dict):
             return "arguments are no JSON object"
-        if fault := _misfit(arguments, offered[call.name].parameters):
+        if fault := misfit(arguments, offered[call.name].parameters):
             return f"arguments: {fault}"
     return None
 
@@ -110,7 +107,7 @@ def shaped(record: CallRecord, chat: Chat, recipe: Recipe) -> str | None:
             return "answer is no JSON"
     else:
         return None
-    if chat.schema is not None and (fault := _misfit(value, chat.schema)):
+    if chat.schema is not None and (fault := misfit(value, chat.schema)):
         return f"answer: {fault}"
     return None
 
@@ -141,6 +138,11 @@ def _refuses(chat: Chat, recipe: Recipe) -> bool:
     return any(re.search(one, start, re.IGNORECASE | re.DOTALL) for one in recipe.refusals)
 
 
+def only_text(record: CallRecord) -> bool:
+    """Whether all parts of its messages are such as `hetagent.learn.chat` reads, or thoughts."""
+    return set(_kinds(record)) <= set(_READ)
+
+
 def _kinds(record: CallRecord) -> Iterator[str]:
     """The kinds of all parts that messages are made of."""
     response = record.response or {}
@@ -153,36 +155,3 @@ def _kinds(record: CallRecord) -> Iterator[str]:
         if isinstance(part, Mapping):
             yield str(part.get("type", "text"))
             waiting += items(part.get("content"))
-
-
-def _misfit(value: Any, schema: Mapping[str, Any]) -> str | None:
-    validator = _validator(canonical(schema))
-    if validator is None:
-        return "the schema is broken"
-    try:
-        return None if validator.is_valid(value) else "not as the schema has it"
-    except (RecursionError, ValueError, re.error):
-        return "the schema cannot be applied"
-    except Exception as error:  # what the referencing library raises of a `$ref` has many types
-        if type(error).__module__.startswith(("referencing", "jsonschema")):
-            return "the schema refers elsewhere"
-        raise
-
-
-@functools.lru_cache(maxsize=512)
-def _validator(schema: str) -> Validator | None:
-    import json
-
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import SchemaError
-    from jsonschema.validators import validator_for
-    from referencing import Registry
-
-    data = json.loads(schema)
-    kind = validator_for(data, default=Draft202012Validator)
-    try:
-        kind.check_schema(data)
-    except (SchemaError, RecursionError):
-        return None
-    # An empty registry: a schema out of a log must not make this machine fetch anything.
-    return kind(data, registry=Registry())

@@ -29,7 +29,7 @@ __all__ = ["Evaluation", "History", "Network", "Progress", "evaluated", "train"]
 _CHECKPOINT_SECONDS = 60.0
 _COMPILED_FROM = 300_000  # tokens; on two cores five minutes without
 _TIMED = 8  # steps after which the time that is left is planned
-_WEIGHT_DECAY = 0.0
+_FORWARD = 1 / 3  # of a step's time; the backward pass takes twice as long
 _CLIP = 1.0
 _LEAST = 1e-9
 
@@ -171,6 +171,7 @@ def _work(
     try:
         while run.history.done < run.history.steps:
             run.step()
+            run.plan_time(check)
             if run.due():
                 run.evaluate(check)
                 if run.is_stuck():
@@ -204,7 +205,7 @@ class _Run:
         self._rate = rate
         self._fixed = fixed
         self._optimiser = torch.optim.AdamW(
-            parameters, lr=rate, betas=(0.9, 0.99), weight_decay=_WEIGHT_DECAY, fused=True
+            parameters, lr=rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True
         )
         self._best: list[Tensor] = []
         self._steps: list[list[list[Text]]] = []
@@ -258,8 +259,12 @@ class _Run:
         history.examples += sum(map(len, texts))
         self._durations.append(time.monotonic() - began)
         history.seconds += self._durations[-1]
-        if history.done == _TIMED and self._settings.minutes is not None and not self._planned:
-            self._fit_into(self._settings.minutes * 60)
+
+    def plan_time(self, check: Sequence[Text]) -> None:
+        """Cut the steps short after the first few, where there is no time for all of them."""
+        minutes = self._settings.minutes
+        if self.history.done == _TIMED and minutes is not None and not self._planned:
+            self._fit_into(minutes * 60, check)
 
     def due(self) -> bool:
         """Whether it is time to evaluate."""
@@ -342,13 +347,20 @@ class _Run:
         warmup = max(1, round(self._settings.warmup * len(self._steps)))
         return min((done + 1) / warmup, (steps - done) / max(1, steps - warmup), 1.0)
 
-    def _fit_into(self, seconds: float) -> None:
-        """Do as many steps as there is time for, known after the first few."""
+    def _fit_into(self, seconds: float, check: Sequence[Text]) -> None:
+        """Do as many steps as there is time for, evaluations included."""
         self._planned = True
         # The first steps are no measure: things are compiled and memory is taken.
         each = statistics.median(self._durations[-_TIMED // 2 :])
-        left = max(0.0, seconds - self.history.seconds)
-        self.history.steps = min(self.history.steps, _TIMED + int(left / each))
+        learned = [one for step in self._steps[:_TIMED] for some in step for one in some]
+        per_token = each * _TIMED / self._tokens(learned)
+        evaluating = self._settings.evaluations * per_token * _FORWARD * self._tokens(check)
+        left = seconds - self.history.seconds - evaluating
+        self.history.steps = min(self.history.steps, _TIMED + max(0, int(left / each)))
+
+    def _tokens(self, texts: Sequence[Text]) -> int:
+        """Tokens of texts, without those that all of them share."""
+        return max(1, sum(map(len, texts)) - len(texts) * self._fixed)
 
 
 def evaluated(

@@ -23,6 +23,7 @@ from hetagent.learn.tune.agreement import Agreement, agreement
 from hetagent.learn.tune.batches import Text
 from hetagent.learn.tune.llama import LlamaNetwork, parameters
 from hetagent.learn.tune.loop import History, Progress, train
+from hetagent.learn.tune.precision import fastest
 from hetagent.learn.tune.settings import TuneSettings
 from hetagent.learn.tune.weights import Weights
 from hetagent.models.fetch_store import content_hash
@@ -33,6 +34,7 @@ __all__ = ["Tuned", "lessons", "tune"]
 
 _CHECK_SHARE, _MOST_CHECKED = 0.1, 1000
 _COMPARED = 16
+_DTYPES = {"bf16": torch.bfloat16, "f32": torch.float32}
 _ADAPTER, _RECORD, _CHECKPOINT = "adapter.gguf", "tuned.json", "checkpoint.pt"
 
 Tell = Callable[[str, Progress | None], None]
@@ -151,7 +153,8 @@ def _tuned(
     texts, fixed = lessons(skill, learn, model=model)
     checks, _ = lessons(skill, held, model=model)
     weights = Weights(model.path)
-    network = LlamaNetwork(weights)
+    dtype = _DTYPES[settings.precision] if settings.precision else fastest()
+    network = LlamaNetwork(weights, dtype=dtype)
     factors = network.adapt(
         rank=settings.rank,
         scale=settings.scale,
@@ -185,6 +188,7 @@ def _tuned(
         "free_tokens": sum(sum(one.free) for one in texts) / len(texts),
         "seconds": round(time.monotonic() - began, 1),
         "peak_bytes": _peak_bytes(),
+        "precision": str(dtype).removeprefix("torch."),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "machine": platform.machine(),
@@ -206,7 +210,8 @@ def lessons(
     found, fixed = [], 0
     for row, label in examples:
         args, kwargs = skill.bind_row(row)
-        one = model.lesson(skill.request(*args, **kwargs), skill.output.text_of_json(label))
+        request = skill.request(*args, **kwargs)
+        one = model.lesson(request, request.output.text_of_json(label))
         found.append(Text(one.prompt, one.answer, one.free))
         fixed = one.fixed
     return found, fixed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from hetagent.errors import InputError
 
@@ -27,6 +27,8 @@ class TuneSettings:
         evaluations: How often the validation examples are looked at.
         patience: Evaluations without a lower loss after which it ends.
         minutes: Most time it may take; the epochs are cut short so that it ends in time.
+        precision: What is computed in; by default what is faster on this processor. What is trained
+            is kept in float32.
         compiled: Whether PyTorch compiles what it can, which takes half a minute and makes steps
             faster by half; by default where that pays and there is a C++ compiler.
         seed: Of what is random.
@@ -45,6 +47,7 @@ class TuneSettings:
     evaluations: int = 8
     patience: int = 3
     minutes: float | None = None
+    precision: Literal["bf16", "f32"] | None = None
     compiled: bool | None = None
     seed: int = 0
 
@@ -60,6 +63,7 @@ class TuneSettings:
             "evaluations": self.evaluations >= 1,
             "patience": self.patience >= 1,
             "minutes": self.minutes is None or self.minutes > 0,
+            "precision": self.precision in (None, "bf16", "f32"),
         }
         if wrong := [name for name, holds in fine.items() if not holds]:
             shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in wrong)

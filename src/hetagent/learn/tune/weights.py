@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -143,15 +144,22 @@ def open_gguf(path: Path) -> Any:
         ModelFileError: The file cannot be read.
     """
     try:
-        from gguf import GGUFReader
+        stat = path.stat()
+        return _reader(path, stat.st_size, stat.st_mtime_ns)
     except ImportError as error:
         raise MissingExtraError("gguf", extra="tune") from error
-    try:
-        return GGUFReader(path)
     except (OSError, ValueError, IndexError, KeyError) as error:
         raise ModelFileError(
             f"{path} cannot be read: {error}.", hint="Fetch it again, or name another file."
         ) from error
+
+
+@lru_cache(maxsize=2)
+def _reader(path: Path, size: int, changed: int) -> Any:
+    """Reading a vocabulary takes seconds; the tensors stay in the file."""
+    from gguf import GGUFReader
+
+    return GGUFReader(path)
 
 
 def exact(tensor: Any) -> Array:

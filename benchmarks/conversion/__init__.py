@@ -1,0 +1,1 @@
+"""The whole loop, from recorded calls to promoted skills, on real data and beside baselines."""
