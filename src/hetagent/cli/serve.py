@@ -89,6 +89,10 @@ def run_serve(
     from hetagent.gateway import Gateway, Keys, Limits
     from hetagent.gateway.server import run
 
+    # First, for packages that are imported later may set it up otherwise.
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    for talkative in _TALKATIVE:
+        logging.getLogger(talkative).setLevel(logging.WARNING)
     read = Keys.read(keys) if keys is not None else None
     _refuse_open(host, read, allowed=open_to_all)
     limits = Limits(body_bytes=round(body_mb * 1024 * 1024), read_seconds=timeout)
@@ -103,9 +107,6 @@ def run_serve(
             recording = _recording(records, redaction, workloads)
             pipeline, place = stack.enter_context(recording)
         gateway = Gateway(*upstreams, pipeline=pipeline, keys=read, limits=limits)
-        logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-        for talkative in _TALKATIVE:
-            logging.getLogger(talkative).setLevel(logging.WARNING)
         sys.setswitchinterval(_SWITCH_SECONDS)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         run(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from hetagent.calibrate.certificate import Certificate
-from hetagent.errors import InputError
+from hetagent.errors import InputError, MissingExtraError
 from hetagent.learn.cluster.workloads import Workloads
 from hetagent.learn.convert.data import KeptRecords, read_split, snapshot, write_rows
 from hetagent.learn.convert.registering import ADAPTER, TASK, bound, facts_of, switched
@@ -36,6 +37,8 @@ from hetagent.models.llamacpp import LlamaCpp
 from hetagent.registry import Binding, ModelRef, Registry, State
 
 __all__ = ["Conversion", "convert"]
+
+_PACKAGES = {"sklearn": "calibrate", "wordllama": "learn", "torch": "tune", "gguf": "tune"}
 
 Tell = Callable[[str, int, int | None], None]
 """Told the stage, what is done of it, and of how much where that is known."""
@@ -93,8 +96,11 @@ def convert(
     Raises:
         InputError: There is no such workload or several, it cannot be converted, or there are too
             few calls.
+        MissingExtraError: The packages of the extras ``calibrate``, ``learn`` and ``tune`` are not
+            all installed.
         HetagentError: A stage cannot be done; those before it stay done.
     """
+    _require_installed()
     run = _Run(Stages(work), registry, settings or ConvertSettings(), tell)
     with run.stages.alone():
         return run.whole(records, workload, workloads)
@@ -143,7 +149,7 @@ class _Run:
         binding = bound(
             self._registry,
             task,
-            ModelRef("llamacpp", settings.base, base_hash, self._registry.put(adapter),
+            ModelRef("llamacpp", _anywhere(settings.base), base_hash, self._registry.put(adapter),
                      "adapter", options),
             done={one.name: one for one in self._done},
             data=parted,
@@ -309,6 +315,19 @@ class _Run:
 
     def _counting(self, stage: str) -> Callable[[int, int], None]:
         return lambda done, total: self._tell(stage, done, total)
+
+
+def _anywhere(base: str) -> str:
+    """A model's name as it means the same in every folder."""
+    path = Path(base).expanduser()
+    return str(path.resolve()) if path.is_file() else base
+
+
+def _require_installed() -> None:
+    """Refuse before hours of work what could not be done after them."""
+    for package, extra in _PACKAGES.items():
+        if find_spec(package) is None:
+            raise MissingExtraError(package, extra=extra)
 
 
 def _only(known: Workloads) -> str:
