@@ -190,18 +190,7 @@ def test_a_conversion_that_is_killed_ends_with_the_same(converted, calls, tiny_p
     root = str(Path(__file__).parents[3])
     script = SCRIPT.format(root=root, calls=str(calls), folder=str(tmp_path), base=str(tiny_path))
     draw = random.Random(3)
-    for stage in (
-        "records",
-        "workloads",
-        "task",
-        "rows",
-        "training",
-        "writing",
-        "comparing",
-        "certify",
-        "evaluate",
-        "decide",
-    ):
+    for stage in ("records", "task", "training", "comparing", "evaluate"):
         process = subprocess.Popen(
             [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=os.environ
         )
