@@ -8,7 +8,7 @@ import stat
 import threading
 from pathlib import Path
 
-__all__ = ["append_line", "write_whole", "write_whole_bytes"]
+__all__ = ["append_line", "private", "write_whole", "write_whole_bytes"]
 
 
 def write_whole(path: str | os.PathLike[str], text: str) -> Path:
@@ -45,6 +45,11 @@ def write_whole_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
         partial.unlink(missing_ok=True)
         raise
     return target
+
+
+def private(path: str, flags: int) -> int:
+    """For ``open(..., opener=private)``: a file that is made is readable by its owner alone."""
+    return os.open(path, flags, 0o600)
 
 
 def append_line(path: str | os.PathLike[str], line: str) -> None:

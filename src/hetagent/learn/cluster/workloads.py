@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 
 from hetagent.errors import InputError, MissingExtraError, StoreError
+from hetagent.files import private
 from hetagent.learn.cluster.describe import Sums, counted, describe
 from hetagent.learn.cluster.embed import Embed, wordllama
 from hetagent.learn.cluster.finding import members_of, patterns_of
@@ -285,9 +286,9 @@ class Workloads:
         target = Path(folder)
         try:
             target.mkdir(parents=True, exist_ok=True)
-            with open(target / _ARRAYS, "wb", opener=_private) as file:
+            with open(target / _ARRAYS, "wb", opener=private) as file:
                 np.savez_compressed(file, **arrays)
-            with open(target / _FILE, "w", encoding="utf-8", opener=_private) as file:
+            with open(target / _FILE, "w", encoding="utf-8", opener=private) as file:
                 json.dump(data, file, ensure_ascii=False, indent=1)
         except OSError as error:
             raise StoreError(
@@ -389,7 +390,3 @@ class Workloads:
 def _reasons(left_out: Mapping[str, int]) -> str:
     said = ", ".join(f"{count:,} {why}" for why, count in left_out.items())
     return f" (left out: {said})" if said else ""
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

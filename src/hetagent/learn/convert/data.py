@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hetagent.errors import InputError
+from hetagent.files import private
 from hetagent.learn.cluster.workloads import Workloads
 from hetagent.learn.convert.settings import ConvertSettings
 from hetagent.learn.record import CallRecord
@@ -39,7 +39,7 @@ def snapshot(
     """
     left_out: Counter[str] = Counter()
     kept = read = 0
-    with open(folder / _RECORDS, "w", encoding="utf-8", opener=_private) as file:
+    with open(folder / _RECORDS, "w", encoding="utf-8", opener=private) as file:
         for record in records:
             read += 1
             fault = _fault(record, settings)
@@ -97,7 +97,7 @@ def write_rows(
 
     found = rows(task, noted(), workloads=workloads, interactive=settings.interactive)
     parted = split(found, shares=settings.shares)
-    with open(folder / _ROWS, "w", encoding="utf-8", opener=_private) as file:
+    with open(folder / _ROWS, "w", encoding="utf-8", opener=private) as file:
         for part in PARTS:
             for one in getattr(parted, part):
                 file.write(_line(part, one, stray=False))
@@ -193,7 +193,3 @@ def _spent(records: Sequence[CallRecord]) -> dict[str, float | None]:
 
 def _span(examples: Sequence[Example]) -> list[str]:
     return [one.time.isoformat() for one in (examples[0], examples[-1])] if examples else []
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -32,6 +32,7 @@ from hetagent.learn.evaluate import Evaluation
 from hetagent.learn.promote import Decision
 from hetagent.learn.source import RecordSource
 from hetagent.learn.task import Split, Task
+from hetagent.models.fetch import resolve
 from hetagent.models.fetch_store import content_hash
 from hetagent.models.llamacpp import LlamaCpp
 from hetagent.registry import Binding, ModelRef, Registry, State
@@ -248,7 +249,7 @@ class _Run:
                 )
             return {"seconds": tuned.history.seconds, "examples": tuned.history.examples}
 
-        base = content_hash(LlamaCpp(settings.base).path)
+        base = content_hash(resolve(settings.base))
         return self._stage("tune", make, of=[data.hash, base, settings.tune.to_dict()])
 
     def _certify(self, tuned: Done, data: Done, task: Task, model: LlamaCpp, parted: Split) -> Done:
